@@ -1,0 +1,82 @@
+"""What every event carries without being told: the request it belongs to.
+
+A `Request` is put in a context variable for the time it is served. Tasks, `asyncio.to_thread` and the loop's default
+executor (`ContextExecutor`) inherit it; a thread or an executor of one's own is handed it with `carry`. It is not taken over
+by every new thread, because a pool's thread outlives the request that happened to start it, and a wrong ID is worse
+than none.
+
+`note` and `measure` add to the one canonical event with which a request ends.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Request:
+    """One request being served: its IDs, and what its canonical event will say beside the usual.
+
+    `trace_id` and `span_id` are those of a W3C `traceparent`, 32 and 16 lower-case hex digits, or None.
+    """
+
+    __slots__ = ("canonical", "request_id", "span_id", "trace_id")
+
+    def __init__(self, request_id: str, trace_id: str | None = None, span_id: str | None = None) -> None:
+        self.request_id = request_id
+        self.trace_id = trace_id
+        self.span_id = span_id
+        self.canonical: dict[str, Any] = {}
+
+
+_current: ContextVar[Request | None] = ContextVar("chatkit_request", default=None)
+
+current = _current.get
+"""The request that this code serves, or None."""
+
+
+@contextmanager
+def bound(request: Request) -> Iterator[Request]:
+    """Serve `request` within the block."""
+    token = _current.set(request)
+    try:
+        yield request
+    finally:
+        _current.reset(token)
+
+
+def note(**fields: Any) -> None:
+    """Set `fields` of the canonical event; outside a request it does nothing."""
+    if (request := _current.get()) is not None:
+        request.canonical.update(fields)
+
+
+def measure(**amounts: float) -> None:
+    """Add `amounts` (milliseconds, counts) to those fields of the canonical event; outside a request it does nothing."""
+    if (request := _current.get()) is not None:
+        canonical = request.canonical
+        for name, amount in amounts.items():
+            canonical[name] = canonical.get(name, 0) + amount
+
+
+def carry(function: Callable[P, R]) -> Callable[P, R]:
+    """`function`, run in this context wherever it is called: for threads and executors of one's own."""
+    context = copy_context()
+
+    def carried(*args: P.args, **kwargs: P.kwargs) -> R:
+        # A context can be entered once at a time; the copy lets one carried function run in several threads.
+        return context.copy().run(function, *args, **kwargs)
+
+    return carried
+
+
+class ContextExecutor(ThreadPoolExecutor):
+    """A thread pool that carries the caller's context, which `loop.run_in_executor` alone does not."""
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """`fn(*args, **kwargs)` in a thread, in the caller's context."""
+        return super().submit(copy_context().run, fn, *args, **kwargs)
