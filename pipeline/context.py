@@ -77,6 +77,6 @@ def carry(function: Callable[P, R]) -> Callable[P, R]:
 class ContextExecutor(ThreadPoolExecutor):
     """A thread pool that carries the caller's context, which `loop.run_in_executor` alone does not."""
 
-    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+    def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
         """`fn(*args, **kwargs)` in a thread, in the caller's context."""
         return super().submit(copy_context().run, fn, *args, **kwargs)

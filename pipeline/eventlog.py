@@ -1,0 +1,213 @@
+"""The event log, put together: `log` → ring and queue → writer → segments and windows.
+
+    events = await EventLog(folder).open()      # `log.info(...)` goes to disk from here
+    ...
+    await events.close(seconds=5)               # and to standard error from here
+
+`accept` is the only thing on the way of a request. It copies bytes and leaves a note on the queue; when there is no room it
+counts. DEBUG gives way first, ERROR last.
+"""
+
+import asyncio
+import platform
+import os
+import threading
+import time
+from pathlib import Path
+from typing import IO, NamedTuple, Self
+
+from .catalogue import Event, Field, Level, Observation, declare
+from .log import LEVELS, Log, log, standard_error
+from .ring import Ring
+from .segments import lock_folder
+from .windows import Windows
+from .writer import Rotation, Waiting, Writer
+
+declare(
+    [
+        Event(
+            "events_dropped",
+            "WARNING",
+            "There was no room for some events. They are missing from the log; figures count them all the same.",
+            {
+                "from_seq": Field("the first that was dropped"),
+                "to_seq": Field("the last that was dropped; those between that are in the log were not"),
+                "count": Field("how many were dropped"),
+                "by_level": Field("how many of each level"),
+            },
+            always=True,
+        ),
+        Event(
+            "log_closed_early",
+            "ERROR",
+            "The log could not be drained before the deadline. Told on standard error.",
+            {"waiting_events": Field("how many were not written"), "waiting_bytes": Field("their size")},
+        ),
+    ]
+)
+
+QUEUE_EVENTS = 65_536
+# How much of the ring and of the queue an event of each level may find in use and still be taken.
+_SHARE = {LEVELS["DEBUG"]: 0.5, LEVELS["INFO"]: 0.85, LEVELS["WARNING"]: 0.95, LEVELS["ERROR"]: 1.0}
+_NAMES: dict[int, Level] = {number: name for name, number in LEVELS.items()}
+
+
+class Status(NamedTuple):
+    """How the log is doing."""
+
+    queue_depth: int
+    oldest_seconds: float
+    ring_bytes: int
+    ring_used_bytes: int
+    written: int
+    dropped: int
+    failing_seconds: float
+    failure: str
+
+
+class _Losses:
+    """What could not be taken since it was last told."""
+
+    def __init__(self) -> None:
+        self.from_seq = 0
+        self.to_seq = 0
+        self.by_level: dict[str, int] = {}
+
+    def add(self, level: int, seq: int) -> None:
+        self.from_seq = self.from_seq or seq
+        self.to_seq = seq
+        name = _NAMES[level]
+        self.by_level[name] = self.by_level.get(name, 0) + 1
+
+
+class EventLog:
+    """A log in `folder`; `open` starts its writer in the running loop."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        log: Log = log,
+        level: Level = "INFO",
+        ring_bytes: int = 8 << 20,
+        linger_seconds: float = 0.005,
+        rotation: Rotation = Rotation(64 << 20, 3600.0),
+    ) -> None:
+        self.folder = folder
+        self.windows = Windows()
+        self._log = log
+        self._level: Level = level
+        self._ring = Ring(ring_bytes)
+        self._queue: asyncio.Queue[Waiting | None] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._losses = _Losses()
+        self._dropped = 0
+        self._waiting_since: float | None = None
+        self._lock_file: IO[bytes] | None = None
+        self._task: asyncio.Task[None] | None = None
+        about = {
+            "pid": os.getpid(),
+            "python": platform.python_version(),
+            "format": "ChatKit event log: JSON objects, one a line, UTF-8. Order by boot and seq. See docs/EVENTS.md.",
+        }
+        self._writer = Writer(
+            log,
+            folder,
+            self._ring,
+            self._queue,
+            self.windows,
+            rotation=rotation,
+            linger_seconds=linger_seconds,
+            about=about,
+            after_batch=self._after_batch,
+        )
+
+    async def open(self) -> Self:
+        """Take the folder, open the first segment, start the writer and direct the log here.
+
+        Raises ``FolderInUse`` when another server has the folder, ``OSError`` when it cannot be written.
+        """
+        self._lock_file = lock_folder(self.folder)
+        try:
+            await self._writer.open()
+        except OSError:
+            self._lock_file.close()
+            raise
+        self._task = self._loop.create_task(self._write(), name="event-log-writer")
+        self._log.direct(self, level=self._level)
+        return self
+
+    async def close(self, seconds: float = 5.0) -> bool:
+        """Write what waits and close. False when the disk did not take it within `seconds`; the loss is told."""
+        if self._task is None:
+            return True
+        self._queue.put_nowait(None)
+        try:
+            await asyncio.wait_for(asyncio.shield(self._task), seconds)
+        except TimeoutError:
+            standard_error.error(
+                "log_closed_early", waiting_events=self._queue.qsize(), waiting_bytes=self._ring.used
+            )
+            return False
+        finally:
+            self._task = None
+            self._log.direct(None, level="WARNING")
+            if self._lock_file is not None:
+                self._lock_file.close()
+        return True
+
+    def accept(self, line: bytes, level: int, seq: int, observation: Observation | None) -> None:
+        """Take one encoded event, or count it as lost. Called under the log's lock, from any thread."""
+        ring, share = self._ring, _SHARE[level]
+        if ring.used + len(line) > ring.size * share or self._queue.qsize() >= QUEUE_EVENTS * share:
+            self._dropped += 1
+            self._losses.add(level, seq)
+            if observation is not None:
+                self._loop.call_soon_threadsafe(self.windows.observe, observation)
+            return
+        item = Waiting(ring.put(line), level, observation)
+        if self._waiting_since is None:
+            self._waiting_since = time.monotonic()
+        if threading.get_ident() == self._thread:
+            self._queue.put_nowait(item)
+        else:
+            self._loop.call_soon_threadsafe(self._queue.put_nowait, item)
+
+    def status(self) -> Status:
+        """How the log is doing, as figures."""
+        now = time.monotonic()
+        failing = self._writer.failing_since
+        return Status(
+            queue_depth=self._queue.qsize(),
+            oldest_seconds=now - self._waiting_since if self._waiting_since is not None else 0.0,
+            ring_bytes=self._ring.size,
+            ring_used_bytes=self._ring.used,
+            written=self._writer.written,
+            dropped=self._dropped,
+            failing_seconds=now - failing if failing is not None else 0.0,
+            failure=self._writer.failure if failing is not None else "",
+        )
+
+    @property
+    def running(self) -> bool:
+        """Whether the writer is there to take events."""
+        return self._task is not None and not self._task.done()
+
+    async def _write(self) -> None:
+        await self._writer.run()
+        # Who logs from here on is heard on standard error; what came before is written.
+        self._log.direct(None, level="WARNING")
+        await self._writer.finish()
+
+    def _after_batch(self) -> None:
+        self._waiting_since = None if self._queue.empty() else time.monotonic()
+        if self._losses.by_level:
+            losses, self._losses = self._losses, _Losses()
+            self._log.warning(
+                "events_dropped",
+                from_seq=losses.from_seq,
+                to_seq=losses.to_seq,
+                count=sum(losses.by_level.values()),
+                by_level=losses.by_level,
+            )
