@@ -1,0 +1,90 @@
+/**
+ * What the server says while it answers, checked before it is believed: an event that is not of the contract's shape
+ * is no event, and of a broken source only what is sound is kept.
+ */
+import {asEnvelope, type Envelope} from '../utils/envelope';
+import {isRequestId} from '../utils/http';
+
+export interface Source {
+  title: string;
+  /** As the server sent it: nothing to be followed before `safeLink` has seen it. */
+  url: string | null;
+  excerpt: string;
+}
+
+/** Durations in milliseconds. */
+export interface Metadata {
+  model?: string;
+  tokens_used?: number;
+  retrieval_time_ms?: number;
+  generation_time_ms?: number;
+  total_time_ms?: number;
+}
+
+export type ServerMessage = {requestId: string | null} & (
+  | {kind: 'sources'; sources: readonly Source[]}
+  | {kind: 'token'; text: string}
+  | {kind: 'done'; answer: string; metadata: Metadata}
+  | {kind: 'error'; envelope: Envelope}
+);
+
+/** The message that the SSE event `name` with `data` is; undefined for what this widget does not know. */
+export function parseMessage(name: string | undefined, data: string): ServerMessage | undefined {
+  const body = parseObject(data);
+  if (!body) return undefined;
+  const requestId = isRequestId(body['request_id']) ? body['request_id'] : null;
+  switch (name) {
+    case 'sources':
+      return {kind: 'sources', requestId, sources: asSources(body['sources'])};
+    case 'token':
+      return typeof body['text'] === 'string' ? {kind: 'token', requestId, text: body['text']} : undefined;
+    case 'done':
+      return typeof body['answer'] === 'string'
+        ? {kind: 'done', requestId, answer: body['answer'], metadata: asMetadata(body['metadata'])}
+        : undefined;
+    case 'error': {
+      // A server that says "error" has failed, however badly it says so.
+      const envelope = asEnvelope(body) ?? {error: '', message: '', requestId, retryAfter: undefined};
+      return {kind: 'error', requestId, envelope};
+    }
+    default:
+      return undefined;
+  }
+}
+
+function asSources(value: unknown): Source[] {
+  if (!Array.isArray(value)) return [];
+  return value.map((entry: unknown) => {
+    // A broken entry keeps its place: the numbers in the answer count on it.
+    const source = (typeof entry === 'object' && entry !== null ? entry : {}) as Record<string, unknown>;
+    return {
+      title: text(source['title']) || text(source['url']) || 'Untitled',
+      url: text(source['url']) || null,
+      excerpt: text(source['excerpt']),
+    };
+  });
+}
+
+function asMetadata(value: unknown): Metadata {
+  if (typeof value !== 'object' || value === null) return {};
+  const given = value as Record<string, unknown>;
+  const metadata: Metadata = {};
+  if (typeof given['model'] === 'string') metadata.model = given['model'];
+  for (const name of ['tokens_used', 'retrieval_time_ms', 'generation_time_ms', 'total_time_ms'] as const) {
+    if (typeof given[name] === 'number') metadata[name] = given[name];
+  }
+  return metadata;
+}
+
+function parseObject(data: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(data);
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function text(value: unknown): string {
+  return typeof value === 'string' ? value.trim() : '';
+}
