@@ -1,0 +1,227 @@
+// @vitest-environment happy-dom
+import {afterEach, beforeEach, expect, test, vi} from 'vitest';
+import {TurnView} from '../src/views/turn';
+import {
+  ANSWER,
+  answersWell,
+  beginStream,
+  breaksOff,
+  event,
+  fallsSilent,
+  idOf,
+  METADATA,
+  refuses,
+  SOURCES,
+} from './support/answers';
+import {deadAddress, Stage, until, type Play} from './support/server';
+import {Visitor} from './support/widget';
+
+beforeEach(() => void vi.spyOn(console, 'error').mockImplementation(() => undefined));
+afterEach(() => document.body.replaceChildren());
+
+async function open(play: Play): Promise<{stage: Stage; visitor: Visitor} & AsyncDisposable> {
+  const stage = await Stage.open(play);
+  const visitor = new Visitor({'api-base': stage.url});
+  return {stage, visitor, [Symbol.asyncDispose]: () => stage[Symbol.asyncDispose]()};
+}
+
+/** The failing plays hold until the client hangs up, so that what is shown meanwhile can be looked at. */
+const waits: Play = () => undefined;
+
+test('a question is answered, with its sources, and with the ID that was sent', async () => {
+  await using page = await open(answersWell());
+  const {stage, visitor} = page;
+  visitor.ask();
+  const reference = await visitor.see('reference-id');
+  expect(reference.textContent).toBe(idOf(stage.received[0]!));
+  expect(reference.closest('p')!.textContent).toMatch(/^Reference ID: \S+Copy$/);
+  expect(visitor.text('asked')).toBe('You asked: How do I trace a request?');
+  expect(visitor.text('answer')).toBe(ANSWER);
+  expect(visitor.all('source').map((source) => source.querySelector('a')?.href)).toEqual([
+    `${stage.url}/docs/tracing`,
+    'https://example.com/log',
+  ]);
+  expect(visitor.field.value).toBe('');
+});
+
+test('the page hears of an answer, with its ID', async () => {
+  await using page = await open(answersWell());
+  page.visitor.ask();
+  const id = (await page.visitor.see('reference-id')).textContent;
+  const heard = page.visitor.heard.at(-1)!;
+  expect(heard).toMatchObject({type: 'chatkit-answer', bubbles: true, composed: true});
+  expect(heard.detail).toEqual({requestId: id, sources: 2, metadata: METADATA});
+});
+
+test('words are shown as they come', async () => {
+  await using page = await open(fallsSilent);
+  page.visitor.ask();
+  const answer = await until(() => {
+    const found = page.visitor.find('answer');
+    return found?.textContent === 'Half an ' ? found : null;
+  }, 'the first words');
+  expect(answer.dataset['state']).toBe('writing');
+  expect(answer.getAttribute('aria-busy')).toBe('true');
+  expect(page.visitor.find('reference-id')).toBeNull();
+  expect(page.visitor.find('sources')!.hidden).toBe(true);
+});
+
+test('the final text is the one that stays', async () => {
+  await using page = await open(async (response, received) => {
+    await fallsSilent(response, received);
+    response.end(event('done', {request_id: idOf(received), answer: 'Another answer.', metadata: {}}));
+  });
+  page.visitor.ask();
+  await page.visitor.see('reference-id');
+  expect(page.visitor.text('answer')).toBe('Another answer.');
+  expect(page.visitor.find('answer')!.dataset['state']).toBe('complete');
+  expect(page.visitor.find('answer')!.getAttribute('aria-busy')).toBe('false');
+});
+
+test('a visitor can stop, keeps what was written, and can ask on', async () => {
+  await using page = await open(fallsSilent);
+  const {visitor, stage} = page;
+  visitor.ask();
+  await until(() => visitor.text('answer') === 'Half an ', 'the first words');
+  expect(visitor.find('send')!.hidden).toBe(true);
+  visitor.click('stop');
+  const reference = await visitor.see('reference-id');
+  expect(reference.textContent).toBe(idOf(stage.received[0]!));
+  expect(visitor.text('answer')).toBe('Half an ');
+  expect(visitor.find('answer')!.dataset['state']).toBe('stopped');
+  expect(visitor.find('error-card')).toBeNull();
+  expect(visitor.heard).toEqual([]);
+  await until(() => stage.left === 1, 'the end of the connection');
+  expect(visitor.find('send')!.hidden).toBe(false);
+});
+
+test('one question at a time: while one is answered, another waits in the field', async () => {
+  await using page = await open(waits);
+  const {visitor, stage} = page;
+  visitor.ask('First?');
+  await until(() => stage.received.length, 'the question');
+  visitor.ask('Second?');
+  expect(visitor.field.value).toBe('Second?');
+  expect(visitor.all('asked')).toHaveLength(1);
+});
+
+test('an answer that was cut off is kept and marked, and can be asked for again with an ID of its own', async () => {
+  await using page = await open(breaksOff);
+  const {visitor, stage} = page;
+  visitor.ask('Why?');
+  const card = await visitor.see('error-card');
+  expect(card.dataset['kind']).toBe('cut_off');
+  expect(card.getAttribute('role')).toBe('alert');
+  expect(visitor.text('answer')).toBe('Half an ');
+  expect(visitor.find('answer')!.dataset['state']).toBe('cut-off');
+  expect(visitor.text('reference-id')).toBe(idOf(stage.received[0]!));
+
+  stage.play = answersWell();
+  visitor.click('retry');
+  await until(() => visitor.text('answer') === ANSWER, 'the answer');
+  expect(visitor.find('error-card')).toBeNull();
+  expect(visitor.all('asked')).toHaveLength(1);
+  expect(stage.received.map(({body}) => (JSON.parse(body) as {message: string}).message)).toEqual([
+    'Why?',
+    'Why?',
+  ]);
+  await until(() => visitor.text('reference-id') === idOf(stage.received[1]!), 'the new ID');
+  expect(idOf(stage.received[1]!)).not.toBe(idOf(stage.received[0]!));
+});
+
+test('a failed question shows the ID under which the server knows it, and the page hears of it', async () => {
+  await using page = await open(refuses(500, {error: 'internal_error', message: 'Traceback: secret'}));
+  const {visitor, stage} = page;
+  visitor.ask();
+  const card = await visitor.see('error-card');
+  expect(card.textContent).toContain('Something went wrong on our side.');
+  expect(card.textContent).not.toContain('Traceback');
+  const id = idOf(stage.received[0]!);
+  expect(visitor.text('reference-id')).toBe(id);
+  const heard = visitor.heard.at(-1)!;
+  expect(heard).toMatchObject({type: 'chatkit-error', bubbles: true, composed: true});
+  expect(heard.detail).toEqual({requestId: id, kind: 'server', code: 'internal_error'});
+});
+
+test('without a connection the ID that was meant to be sent is shown', async () => {
+  const visitor = new Visitor({'api-base': await deadAddress()});
+  visitor.ask();
+  expect((await visitor.see('error-card')).dataset['kind']).toBe('unreachable');
+  expect(visitor.text('reference-id')).toMatch(/^[0-9a-f-]{36}$/);
+});
+
+test('an invalid question cannot be retried, and the server says why', async () => {
+  await using page = await open(
+    refuses(400, {error: 'message_too_long', message: 'At most 2,000 characters.'}),
+  );
+  page.visitor.ask();
+  expect((await page.visitor.see('error-card')).textContent).toContain('At most 2,000 characters.');
+  expect(page.visitor.find('retry')).toBeNull();
+});
+
+test('once the conversation goes on, an old failure can no longer be retried', async () => {
+  await using page = await open(refuses(500, {error: 'internal_error', message: 'x'}));
+  page.visitor.ask();
+  await page.visitor.see('retry');
+  page.stage.play = answersWell();
+  page.visitor.ask('Another?');
+  await until(() => page.visitor.all('reference-id').length === 2, 'the answer');
+  expect(page.visitor.find('retry')).toBeNull();
+});
+
+test('nothing that a server sends becomes markup, a script or a dangerous link', async () => {
+  const evil = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>[1](javascript:alert(1))';
+  const sources = [
+    {...SOURCES[0], title: evil, excerpt: evil, url: 'javascript:window.pwned=1'},
+    {...SOURCES[0], title: 'data', url: 'data:text/html,<script>window.pwned=1</script>'},
+    {...SOURCES[0], title: 'good', url: 'https://example.com/"onmouseover="x'},
+  ];
+  await using page = await open(answersWell({sources, answer: `${evil}\n\n${evil}`}));
+  const {visitor} = page;
+  visitor.ask(evil);
+  await visitor.see('reference-id');
+  expect(visitor.root.querySelector('img, script, iframe, [onerror], [onmouseover], [src]')).toBeNull();
+  const links = [...visitor.root.querySelectorAll('a')];
+  expect(links.map(({href}) => new URL(href).protocol)).toEqual(['https:']);
+  expect(links[0]!.rel).toBe('noopener noreferrer');
+  expect(visitor.text('answer')).toContain('<script>window.pwned=1</script>');
+  expect(visitor.text('asked')).toContain('<img src=x');
+  expect('pwned' in window).toBe(false);
+});
+
+test('an ID that the server made up to look like markup is never shown', async () => {
+  await using page = await open((response) => {
+    beginStream(response, 'good-id');
+    response.end(event('done', {request_id: '<b>x</b>', answer: 'Yes.', metadata: {}}));
+  });
+  page.visitor.ask();
+  expect((await page.visitor.see('reference-id')).textContent).toBe('good-id');
+});
+
+test('a bug while an answer is shown becomes a card with the ID, and the widget goes on', async () => {
+  await using page = await open(answersWell());
+  const {visitor, stage} = page;
+  const finish = vi.spyOn(TurnView.prototype, 'finish').mockImplementation(() => {
+    throw new TypeError('a bug');
+  });
+  visitor.ask();
+  expect((await visitor.see('error-card')).dataset['kind']).toBe('widget');
+  expect(visitor.text('reference-id')).toBe(idOf(stage.received[0]!));
+  finish.mockRestore();
+  visitor.click('retry');
+  await until(() => visitor.find('answer')!.dataset['state'] === 'complete', 'the answer');
+  expect(visitor.find('error-card')).toBeNull();
+});
+
+test('even a bug in showing the failure ends in a card, and not in the page', async () => {
+  await using page = await open(refuses(500, {error: 'internal_error', message: 'x'}));
+  const escaped: unknown[] = [];
+  window.addEventListener('unhandledrejection', (event) => escaped.push(event));
+  vi.spyOn(TurnView.prototype, 'fail').mockImplementation(() => {
+    throw new TypeError('a bug');
+  });
+  page.visitor.ask();
+  expect((await page.visitor.see('error-card')).dataset['kind']).toBe('widget');
+  expect(page.visitor.find('send')!.hidden).toBe(false);
+  expect(escaped).toEqual([]);
+});
