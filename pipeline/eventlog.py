@@ -9,8 +9,8 @@ counts. DEBUG gives way first, ERROR last.
 """
 
 import asyncio
-import platform
 import os
+import platform
 import threading
 import time
 from pathlib import Path
@@ -49,6 +49,7 @@ declare(
 QUEUE_EVENTS = 65_536
 # How much of the ring and of the queue an event of each level may find in use and still be taken.
 _SHARE = {LEVELS["DEBUG"]: 0.5, LEVELS["INFO"]: 0.85, LEVELS["WARNING"]: 0.95, LEVELS["ERROR"]: 1.0}
+HOURLY = Rotation(max_bytes=64 << 20, max_seconds=3600.0)
 _NAMES: dict[int, Level] = {number: name for name, number in LEVELS.items()}
 
 
@@ -91,7 +92,7 @@ class EventLog:
         level: Level = "INFO",
         ring_bytes: int = 8 << 20,
         linger_seconds: float = 0.005,
-        rotation: Rotation = Rotation(64 << 20, 3600.0),
+        rotation: Rotation = HOURLY,
     ) -> None:
         self.folder = folder
         self.windows = Windows()

@@ -27,6 +27,8 @@ EXCEPTION_FIELDS = {
 MAX_FRAMES = 30
 MAX_CAUSES = 8
 
+# Our packages, wherever they are installed, and whatever stands outside the places for libraries.
+_OURS = frozenset({"pipeline", "server"})
 _LIBRARIES = tuple(
     {
         os.path.realpath(sysconfig.get_path(name)) + os.sep
@@ -91,9 +93,9 @@ def _walk(traceback: TracebackType | None) -> Iterator[tuple[str, str, int, bool
     while traceback is not None:
         frame = traceback.tb_frame
         path = frame.f_code.co_filename
-        ours = not path.startswith(("<", *_LIBRARIES)) and not os.path.realpath(path).startswith(_LIBRARIES)
-        module = frame.f_globals.get("__name__") or path
-        yield str(module), frame.f_code.co_qualname, traceback.tb_lineno, ours
+        module = str(frame.f_globals.get("__name__") or path)
+        ours = module.partition(".")[0] in _OURS or not os.path.realpath(path).startswith(("<", *_LIBRARIES))
+        yield module, frame.f_code.co_qualname, traceback.tb_lineno, ours
         traceback = traceback.tb_next
 
 

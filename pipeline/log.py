@@ -19,6 +19,8 @@ from .redact import REDACTED, redacted, redacted_fields, secret_name
 
 SERVICE = "chatkit-backend"
 LEVELS: dict[Level, int] = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
+LEVELS_BY_NAME: dict[str, int] = dict(LEVELS.items())
+"""The same, for a name that may be none of them."""
 RESERVED = frozenset(
     "timestamp level service event request_id boot seq version config trace_id span_id".split()
 )
@@ -35,7 +37,7 @@ class Sink(Protocol):
 class StandardError:
     """The sink before the log is open and after it is closed."""
 
-    def accept(self, line: bytes, level: int, seq: int, observation: Observation | None) -> None:
+    def accept(self, line: bytes, level: int, seq: int, observation: Observation | None) -> None:  # noqa: ARG002
         """Write `line` to standard error, if there still is one."""
         try:
             sys.stderr.buffer.write(line)

@@ -82,8 +82,10 @@ def _shortened(record: Mapping[str, Any]) -> bytes:
     sizes = {name: len(_line({name: value})) - 2 for name, value in whole.items() if len(name) <= _MAX_NAME}
     # Too many fields to name even empty: keep the first, where the fixed ones are.
     kept: list[str] = []
-    for name in sizes:
-        if sum(min(sizes[other], 80) for other in kept) + min(sizes[name], 80) > LINE_LIMIT - 600:
+    room = LINE_LIMIT - 600
+    for name, size in sizes.items():
+        room -= min(size, 80)
+        if room < 0:
             break
         kept.append(name)
     dropped = len(record) - len(kept)
@@ -92,11 +94,11 @@ def _shortened(record: Mapping[str, Any]) -> bytes:
         short: dict[str, Any] = {}
         truncated: list[str] = []
         for name in kept:
+            value = whole[name]
             if sizes[name] > cap + len(name) + 4:
-                short[name] = _cut(whole[name], cap)
+                value = _cut(value, cap)
                 truncated.append(name)
-            else:
-                short[name] = whole[name]
+            short[name] = value
         # The list of names has its own limit; the count of dropped fields stands for the rest.
         short["truncated"] = truncated[:8] + ([f"{dropped} fields"] if dropped else [])
         line = _line(short)

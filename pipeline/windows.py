@@ -47,7 +47,7 @@ class _Tally:
         self.limited = 0
         self.buckets: Counter[int] = Counter()
 
-    def add(self, number: int, error: bool, limited: bool) -> None:
+    def add(self, number: int, *, error: bool, limited: bool) -> None:
         self.count += 1
         self.errors += error
         self.limited += limited
@@ -65,7 +65,7 @@ class _Tally:
                 del self.buckets[number]
 
     def quantiles(self, wanted: Iterable[float]) -> list[float]:
-        """Durations (ms) at the `wanted` ranks (0–1, ascending), by the nearest rank; zeros when nothing was counted."""
+        """Durations (ms) at the `wanted` ranks (0 to 1, ascending), by the nearest rank; zeros when nothing was counted."""
         results: list[float] = []
         ranks = [max(1, math.ceil(quantile * self.count)) for quantile in wanted]
         seen = 0
@@ -104,20 +104,20 @@ class _Series:
         self.sum_ms = 0.0
         self._windows = {minutes: _Tally() for minutes in MINUTES}
         self._seconds: dict[int, _Tally] = {}
-        self._expired = {minutes: -1 for minutes in MINUTES}
+        self._expired = dict.fromkeys(MINUTES, -1)
 
     def add(self, second: int, observation: Observation) -> None:
         number = bucket(observation.duration_ms)
         error, limited = observation.error, observation.limited
         self.sum_ms += observation.duration_ms
-        self.total.add(number, error, limited)
+        self.total.add(number, error=error, limited=limited)
         tally = self._seconds.get(second)
         if tally is None:
             self.advance(second)
             tally = self._seconds[second] = _Tally()
-        tally.add(number, error, limited)
+        tally.add(number, error=error, limited=limited)
         for window in self._windows.values():
-            window.add(number, error, limited)
+            window.add(number, error=error, limited=limited)
 
     def advance(self, second: int) -> None:
         """Take out of each window the seconds that have left it by `second`."""
@@ -177,8 +177,11 @@ class Windows:
         return {route: series.summaries(second) for route, series in sorted(self._routes.items())}
 
     def histograms(self, bounds_ms: Iterable[float]) -> Mapping[str, dict[str, Any]]:
-        """Route → `counts` (responses at or under each of the ascending `bounds_ms`), `count`, `errors`, `limited` and
-        `sum_ms`, since the start."""
+        """Route → its responses since the start.
+
+        `counts` holds how many took at most each of the ascending `bounds_ms`; beside it `count`, `errors`, `limited` and
+        `sum_ms`.
+        """
         bounds = list(bounds_ms)
         result: dict[str, dict[str, Any]] = {}
         for route, series in sorted(self._routes.items()):

@@ -223,7 +223,7 @@ class Writer:
                 taken += await file.write(self._opening[taken:])
         except OSError:
             await file.close()
-            path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)  # noqa: ASYNC240 - it is our own, new and empty
             raise
         self._bytes, self._opening = taken, None
         return file

@@ -19,7 +19,10 @@ Every envelope is flat: `error`, `message`, `request_id`, and `retry_after` or `
 """
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NotRequired, TypedDict
+from typing import ClassVar
+
+# Pydantic reads these for the API's description, and wants this one's TypedDict before Python 3.12.
+from typing_extensions import NotRequired, TypedDict  # noqa: UP035
 
 
 class Detail(TypedDict):

@@ -40,7 +40,11 @@ def json_response(body: object, *, status: int = 200, headers: dict[str, str] | 
     if isinstance(body, BaseModel):
         body = body.model_dump(mode="json")
     return web.Response(
-        body=orjson.dumps(body), status=status, headers=headers, content_type="application/json", charset="utf-8"
+        body=orjson.dumps(body),
+        status=status,
+        headers=headers,
+        content_type="application/json",
+        charset="utf-8",
     )
 
 
@@ -76,7 +80,8 @@ async def read_body(request: web.Request, model: type[Model]) -> Model:
 def refusal(problems: Sequence[ErrorDetails]) -> InvalidRequest:
     """The error for what pydantic found, naming each field and never its value."""
     details = [
-        Detail(field=".".join(map(str, problem["loc"])) or "body", problem=_sentence(problem)) for problem in problems
+        Detail(field=".".join(map(str, problem["loc"])) or "body", problem=_sentence(problem))
+        for problem in problems
     ]
     for problem in problems:
         location = tuple(map(str, problem["loc"]))
@@ -91,7 +96,7 @@ def refusal(problems: Sequence[ErrorDetails]) -> InvalidRequest:
 
 
 def _sentence(problem: ErrorDetails) -> str:
-    """pydantic's own message, which says what was expected."""
+    """The message of pydantic, which says what was expected."""
     if problem["type"] == "extra_forbidden":
         return "There is no such field."
     return problem["msg"].removeprefix("Value error, ") + "."

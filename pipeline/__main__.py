@@ -1,0 +1,82 @@
+"""Read ChatKit's event log, whether the server runs or not.
+
+    python -m pipeline trace ID         everything about one request, in order; the ID is the one the visitor saw
+    python -m pipeline tail [-f]        the newest events; -f shows those that come
+
+On a terminal events are drawn; into a pipe they go as the JSON lines they are.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit status. Imports only what that command needs."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.command == "trace":
+            from . import trace
+
+            return trace.run(options.log_dir, options.id, as_json=options.json or not sys.stdout.isatty())
+        from . import tail
+
+        test = tail.wanted(options.level, options.event, options.where)
+        return tail.run(options.log_dir, count=options.lines, following=options.follow, test=test)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read us has what it wanted. The interpreter would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--log-dir",
+        type=Path,
+        default=Path(os.environ.get("LOG_DIR", "var/log")),
+        metavar="DIR",
+        help="where the log is (default: LOG_DIR, or var/log)",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="", title="commands", required=True)
+    trace = commands.add_parser(
+        "trace",
+        parents=[common],
+        help="everything about one request",
+        description="Shows everything about one request, in order, with the time each part took. Exits with 1 when the log "
+        "has nothing of it.",
+        epilog="Example: python -m pipeline trace 7d3f2b1c-8a4e-4c55-9d0e-2f6f1b9a3c10",
+    )
+    trace.add_argument("id", metavar="ID", help="the request's ID: a widget's Reference ID, an X-Request-ID")
+    trace.add_argument("--json", action="store_true", help="JSON lines, also on a terminal")
+    tail = commands.add_parser(
+        "tail",
+        parents=[common],
+        help="the newest events",
+        description="Shows the newest events, and with -f those that come, over rotations and restarts.",
+        epilog="Example: python -m pipeline tail -f --level WARNING --where route=/api/v1/chat",
+    )
+    tail.add_argument("-f", "--follow", action="store_true", help="go on with those that come")
+    tail.add_argument("-n", "--lines", type=int, default=20, metavar="N", help="how many (default: 20)")
+    tail.add_argument("--level", choices=LEVELS, default="DEBUG", help="only events of at least this level")
+    tail.add_argument("--event", metavar="NAME", help="only events of this name")
+    tail.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="only events with this field; may be repeated",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""The newest events, and with `-f` those that come, over rotations and restarts."""
+
+import json
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from .log import LEVELS_BY_NAME
+from .reader import Event, Line, lines, parsed
+from .segments import live_segments
+from .trace import STYLES, pairs
+
+_POLL_SECONDS = 0.2
+Wanted = Callable[[Event], bool]
+
+
+def wanted(level: str, event: str | None, where: list[str]) -> Wanted:
+    """A test of events: at least `level`, of that name, with each `name=value` of `where`."""
+    least = LEVELS_BY_NAME[level]
+    conditions = [condition.partition("=")[::2] for condition in where]
+
+    def test(candidate: Event) -> bool:
+        if LEVELS_BY_NAME.get(str(candidate.get("level")), 0) < least:
+            return False
+        if event not in {None, candidate.get("event")}:
+            return False
+        return all(_text(candidate.get(name)) == value for name, value in conditions)
+
+    return test
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def follow(folder: Path, at: dict[Path, int]) -> Iterator[Line | None]:
+    """Lines that come after the offsets `at`, for ever; None whenever there are none just now."""
+    while True:
+        for segment in live_segments(folder):
+            start = at.get(segment, 0)
+            try:
+                with open(segment, "rb") as file:
+                    file.seek(start)
+                    for raw in file:
+                        if not raw.endswith(b"\n"):
+                            break  # It is still being written.
+                        yield parsed(segment, start, raw)
+                        start += len(raw)
+            except FileNotFoundError:
+                pass
+            at[segment] = start
+        yield None
+
+
+def run(folder: Path, *, count: int, following: bool, test: Wanted) -> int:
+    """The `tail` command."""
+    at: dict[Path, int] = {}
+    newest: deque[Line] = deque(maxlen=count)
+    for line in lines(folder):
+        at[line.segment] = line.offset + len(line.raw) + (line.fault != "torn")
+        if line.fault == "torn" and following:
+            at[line.segment] = line.offset
+        elif line.event is None or test(line.event):
+            newest.append(line)
+    if not at and not following:
+        print(f"There is no log in {folder}.", file=sys.stderr)
+        return 1
+    show = _shower()
+    for line in newest:
+        show(line)
+    if not following:
+        return 0
+    for coming in follow(folder, at):
+        if coming is None:
+            sys.stdout.flush()
+            time.sleep(_POLL_SECONDS)
+        elif coming.event is None or test(coming.event):
+            show(coming)
+    return 0
+
+
+def _shower() -> Callable[[Line], None]:
+    """How to show a line: drawn on a terminal, as it stands into a pipe."""
+    if not sys.stdout.isatty():
+
+        def write(line: Line) -> None:
+            if line.event is None:
+                print(f"{line.fault} line in {line.segment.name} at byte {line.offset}", file=sys.stderr)
+            else:
+                sys.stdout.buffer.write(line.raw + b"\n")
+
+        return write
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+
+    def draw(line: Line) -> None:
+        if line.event is None:
+            console.print(
+                Text(f"{line.fault} line in {line.segment.name} at byte {line.offset}", style="bold red")
+            )
+            return
+        event = line.event
+        level = str(event.get("level", ""))
+        text = Text(f"{str(event.get('timestamp', ''))[11:23]} ", style="dim")
+        text.append(f"{level:<8}", style=STYLES.get(level, "")).append(
+            str(event.get("event", "")), style="bold"
+        )
+        text.append(f"  {pairs(event)}")
+        if event.get("request_id"):
+            text.append(f"  {event['request_id']}", style="cyan")
+        console.print(text, soft_wrap=True)
+
+    return draw

@@ -1,0 +1,134 @@
+"""Everything about one request, in order: what happened, when, and where the time went."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Any
+
+from .reader import Event, lines
+
+# What every event carries and a reader of one request need not see on each line.
+_COMMON = frozenset(
+    "timestamp level service event request_id boot seq version config trace_id span_id".split()
+)
+# The parts of a request whose time its canonical event tells, in the order in which they happen.
+_PARTS = (
+    ("db_ms", "database"),
+    ("retrieval_ms", "retrieval"),
+    ("generation_ms", "generation"),
+    ("llm_ms", "model"),
+)
+
+
+def find(folder: Path, request_id: str) -> list[Event]:
+    """The events of that request in the log in `folder`, ordered by (`boot`, `seq`) within their starts."""
+    found = [
+        line.event
+        for line in lines(folder, request_id.encode())
+        if line.event is not None and line.event.get("request_id") == request_id
+    ]
+    starts = {
+        boot: number for number, boot in enumerate(dict.fromkeys(str(event.get("boot")) for event in found))
+    }
+    unique = {(event.get("boot"), event.get("seq")): event for event in found}
+    return sorted(unique.values(), key=lambda event: (starts[str(event.get("boot"))], event.get("seq") or 0))
+
+
+def show(events: Iterable[Event], out: IO[str]) -> None:
+    """Draw the events of one request for a person."""
+    from rich.console import Console
+    from rich.text import Text
+
+    found = list(events)
+    console = Console(file=out, highlight=False)
+    canonical = next((event for event in found if event.get("event") == "http_request"), None)
+    console.print(_headline(found[0], canonical))
+    console.print()
+    for event in found:
+        line = Text(f"  {str(event.get('timestamp', ''))[11:23]}  ", style="dim")
+        line.append(f"{event.get('level', ''):<8}", style=STYLES.get(str(event.get("level")), ""))
+        line.append(str(event.get("event", "")), style="bold")
+        line.append(f"  {pairs(event)}", style="default")
+        console.print(line, soft_wrap=True)
+        for frame in event.get("frames") or []:
+            place = f"{frame.get('module')}:{frame.get('line')} in {frame.get('function')}"
+            console.print(
+                Text(
+                    f"      {'→' if frame.get('ours') else ' '} {place}",
+                    style="" if frame.get("ours") else "dim",
+                )
+            )
+    if canonical is not None:
+        console.print()
+        for text in _bars(canonical):
+            console.print(text)
+
+
+STYLES = {"DEBUG": "dim", "INFO": "green", "WARNING": "yellow", "ERROR": "bold red"}
+
+
+def pairs(event: Event) -> str:
+    """An event's own fields as `name=value`, values as JSON unless they are plain words."""
+    return " ".join(
+        f"{name}={plain(value)}" for name, value in event.items() if name not in _COMMON | {"frames"}
+    )
+
+
+def plain(value: Any) -> str:
+    """A value on one line, control characters escaped: what stands in a log must not steer a terminal."""
+    import json
+
+    if isinstance(value, str) and value.isprintable() and value and " " not in value and '"' not in value:
+        return value
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
+
+
+def _headline(first: Event, canonical: Event | None) -> Any:
+    from rich.text import Text
+
+    text = Text(f"{first.get('request_id')}  ", style="bold")
+    if canonical is None:
+        return text.append(
+            "has no http_request yet: it is being served, or the process died with it", style="yellow"
+        )
+    good = canonical.get("outcome") == "ok"
+    text.append(f"{canonical.get('method')} {canonical.get('path')}  ", style="default")
+    text.append(
+        f"{canonical.get('status')} {canonical.get('outcome')}", style="green" if good else "bold red"
+    )
+    return text.append(f"  {canonical.get('duration_ms')} ms", style="default")
+
+
+def _bars(canonical: Event) -> Iterable[Any]:
+    """Where the time went, as bars of the whole."""
+    from rich.text import Text
+
+    whole = float(canonical.get("duration_ms") or 0)
+    rows = [("in all", whole)]
+    rows += [
+        (label, float(canonical[name]))
+        for name, label in _PARTS
+        if isinstance(canonical.get(name), (int, float))
+    ]
+    for label, milliseconds in rows:
+        width = round(40 * milliseconds / whole) if whole else 0
+        yield Text(f"  {label:<11}{milliseconds:>10.2f} ms  ").append(
+            "█" * min(40, max(1, width)), style="cyan"
+        )
+
+
+def run(folder: Path, request_id: str, *, as_json: bool) -> int:
+    """The `trace` command: 0 when there is something, 1 when there is nothing."""
+    events = find(folder, request_id)
+    if not events:
+        print(f"Nothing in {folder} has the ID {plain(request_id)}.", file=sys.stderr)
+        return 1
+    if as_json:
+        import json
+
+        for event in events:
+            sys.stdout.write(json.dumps(event, ensure_ascii=False, separators=(",", ":")) + "\n")
+    else:
+        show(events, sys.stdout)
+    return 0

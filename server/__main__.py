@@ -1,0 +1,238 @@
+"""ChatKit's server.
+
+    python -m server                    serve (the default): the API, the widget, and a page to try it on
+    python -m server ingest PATH...     read Markdown, HTML, text and PDF, so that questions can be answered from them
+    python -m server migrate            bring the database to the present shape
+    python -m server check              show the settings in force, and what is wrong with them
+
+Settings come from the environment, .env, or config/chatkit.toml, in that order; `check` lists them all.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.catalogue import Event, Field, declare
+from pipeline.log import log, standard_error
+
+from . import VERSION
+from .settings import Problem, Settings, SettingsError, load
+
+if TYPE_CHECKING:
+    from .chat.ingest import Report
+
+EX_CONFIG = 78
+"""sysexits.h: something in the configuration is wrong."""
+
+declare(
+    [
+        Event(
+            "settings_refused",
+            "ERROR",
+            "The server will not start: told on standard error, before anything is opened.",
+            {"problems": Field("each bad setting: `setting`, `problem`, `fix`; never a value")},
+        ),
+        Event(
+            "start_failed",
+            "ERROR",
+            "The server could not start: told on standard error.",
+            {
+                "what": Field("what could not be done"),
+                "reason": Field("the system's own words", free=True),
+                "fix": Field("what to do", free=True),
+            },
+        ),
+    ]
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = load()
+    except SettingsError as refused:
+        if options.command == "check" and sys.stdout.isatty():
+            _print_problems(refused.problems)
+        log.error("settings_refused", problems=[problem._asdict() for problem in refused.problems])
+        return EX_CONFIG
+    match options.command:
+        case "ingest":
+            return _run(_ingest(settings, options.paths, if_empty=options.if_empty))
+        case "migrate":
+            return _run(_migrate(settings))
+        case "check":
+            return _check(settings)
+    return _run(_serve(settings))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m server",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"ChatKit {VERSION}")
+    commands = parser.add_subparsers(dest="command", metavar="", title="commands")
+    commands.add_parser("serve", help="serve until stopped (the default)")
+    ingest = commands.add_parser(
+        "ingest",
+        help="read documents into the database",
+        description="Reads Markdown, HTML, text and PDF files, and folders of them. Run it again whenever they change: "
+        "what is unchanged is skipped, what has left a folder is forgotten, what is broken is reported and the rest goes on.",
+        epilog="Example: python -m server ingest docs README.md",
+    )
+    ingest.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file or a folder")
+    ingest.add_argument(
+        "--if-empty", action="store_true", help="do nothing when something has been ingested before"
+    )
+    commands.add_parser("migrate", help="bring the database to the present shape")
+    commands.add_parser("check", help="show the settings in force, and what is wrong with them")
+    return parser
+
+
+def _run(work: Coroutine[Any, Any, int]) -> int:
+    """Run `work` on uvloop where there is one."""
+    try:
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    except ImportError:
+        factory = None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(work)
+
+
+async def _serve(settings: Settings) -> int:
+    from pipeline.segments import FolderInUse
+
+    from .app import DatabaseOutdated, Server
+    from .store.engine import StoreUnavailable
+
+    server = Server(settings)
+    stop, reason = asyncio.Event(), ["stop"]
+    loop = asyncio.get_running_loop()
+
+    def asked(number: signal.Signals) -> None:
+        reason[0] = number.name
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked, number)
+    try:
+        url = await server.start()
+    except FolderInUse as error:
+        return _start_failed(
+            "open the log", error, f"Stop the other server, or set LOG_DIR. (LOG_DIR={settings.log_dir})"
+        )
+    except DatabaseOutdated as error:
+        return _start_failed("use the database", error, "python -m server migrate")
+    except StoreUnavailable as error:
+        cause = error.__cause__ or error
+        return _start_failed(
+            "open the database", cause, "See DATABASE_URL, and whether its folder can be written."
+        )
+    except OSError as error:
+        if isinstance(error.filename, (str, bytes)) or error.errno is None or "bind" not in str(error):
+            return _start_failed(
+                "write the log",
+                error,
+                f"Make the folder writable, or set LOG_DIR. (LOG_DIR={settings.log_dir})",
+            )
+        return _start_failed(
+            "listen", error, f"Another program has this port? Set PORT, or HOST. (PORT={settings.port})"
+        )
+    _announce(url, settings)
+    await stop.wait()
+    drained = await server.stop(reason[0])
+    if not drained:
+        # A thread is still in a write that does not return; waiting for it would make the stop as endless as the write.
+        os._exit(1)
+    return 0
+
+
+def _start_failed(what: str, reason: BaseException, fix: str) -> int:
+    log.error("start_failed", what=what, reason=str(reason), fix=fix)
+    return EX_CONFIG
+
+
+def _announce(url: str, settings: Settings) -> None:
+    """Where it is, where it writes, how to trace: for people on a terminal, as an event for programs."""
+    if not sys.stderr.isatty():
+        standard_error.info("server_started", url=url, environment=settings.environment)
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    console.print(f"\n  [bold]ChatKit {VERSION}[/]  {settings.environment}\n")
+    console.print(f"  Ask it       {url}")
+    console.print(f"  Event log    {settings.log_dir}/")
+    console.print("  Follow it    python -m pipeline tail -f")
+    console.print("  Trace an ID  python -m pipeline trace ID")
+    console.print("  Stop it      Ctrl-C\n")
+
+
+async def _ingest(settings: Settings, paths: list[Path], *, if_empty: bool) -> int:
+    from .chat.ingest import ingest, is_empty
+    from .chat.progress import showing
+    from .store import migrate
+    from .store.engine import Store
+
+    await migrate.upgrade(settings.database_url)
+    store = Store(settings.database_url)
+    try:
+        if if_empty and not await is_empty(store):
+            return 0
+        with showing() as on_progress:
+            report = await ingest(store, paths, on_progress=on_progress)
+    finally:
+        await store.close()
+    return _reported(report)
+
+
+def _reported(report: "Report") -> int:
+    return 1 if report.failures else 0
+
+
+async def _migrate(settings: Settings) -> int:
+    from .store import migrate
+
+    before, after = await migrate.upgrade(settings.database_url)
+    log.info("database_migrated", from_revision=before, to_revision=after)
+    return 0
+
+
+def _check(settings: Settings) -> int:
+    from .settings import masked, table
+
+    rows = masked(settings)
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
+        view = Table("setting", "in force", "what it is", box=None, pad_edge=False)
+        for name, _, _, text in table():
+            view.add_row(name, rows[name], text)
+        Console().print(view)
+    else:
+        import orjson
+
+        sys.stdout.buffer.write(orjson.dumps(rows, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    return 0
+
+
+def _print_problems(problems: list[Problem]) -> None:
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    for name, problem, fix in problems:
+        console.print(f"[bold red]{name}[/] {problem}\n    {fix}", markup=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,255 @@
+"""The composition root: the only place that knows every part, and in which order they start and stop.
+
+    settings → event log → store → services → application → connections
+
+Everybody else is handed what they use. Starting opens them in this order; stopping closes the door first, finishes what is in
+flight, drains the log, and closes the store last.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from pipeline import bridge
+from pipeline.catalogue import Event, Field, declare
+from pipeline.context import ContextExecutor
+from pipeline.eventlog import EventLog
+from pipeline.heartbeat import LoopLag, beat
+from pipeline.log import LEVELS, log, standard_error
+from pipeline.reader import last_start
+from pipeline.writer import Rotation
+
+from . import VERSION, routes
+from .chat.extract import ExtractiveAnswerer
+from .chat.handlers import CHAT
+from .chat.retrieval import SQLiteRetriever
+from .chat.service import Chat
+from .connection import Runner
+from .http import BODY_SECONDS
+from .middleware import Addresses, Meter, install
+from .operations.health import HEALTH, Dependency, Health
+from .operations.metrics import EVENTS, METER
+from .settings import Settings, masked
+from .store import migrate
+from .store.engine import Store
+
+declare(
+    [
+        Event(
+            "server_started",
+            "INFO",
+            "The server takes requests.",
+            {
+                "url": Field("where"),
+                "environment": Field("development or production"),
+                "settings": Field("what is in force, secrets masked"),
+                "previous_boot": Field("the start before this one that wrote to the same folder, or null"),
+                "previous_boot_crashed": Field("whether that one ended without `server_stopped`"),
+            },
+            always=True,
+        ),
+        Event(
+            "server_stopping",
+            "INFO",
+            "The server was asked to stop; it finishes what is in flight.",
+            {"inflight": Field("requests being served"), "reason": Field("the signal")},
+            always=True,
+        ),
+        Event(
+            "server_stopped",
+            "INFO",
+            "The last event of an orderly stop.",
+            {"uptime_seconds": Field("since the start")},
+            always=True,
+        ),
+        Event(
+            "config_changed",
+            "INFO",
+            "This start has other settings than the one before.",
+            {"previous": Field("the hash of the settings before"), "current": Field("the hash of those now")},
+        ),
+        Event(
+            "database_migrated",
+            "INFO",
+            "The database was brought to the present shape.",
+            {
+                "from_revision": Field("the revision before, or null"),
+                "to_revision": Field("the revision now"),
+            },
+        ),
+    ]
+)
+
+
+class DatabaseOutdated(Exception):
+    """The database needs `python -m server migrate` first; only development does that by itself."""
+
+
+class Server:
+    """All parts of one running server; `start` and `stop` are each called once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._store: Store | None = None
+        self._events: EventLog | None = None
+        self._runner: Runner | None = None
+        self._health: Health | None = None
+        self._meter: Meter | None = None
+        self._background: list[asyncio.Task[None]] = []
+
+    async def start(self) -> str:
+        """Open everything and listen; the address at which it does.
+
+        Raises ``FolderInUse``, ``OSError`` (the log's folder or the port), ``StoreUnavailable`` and ``DatabaseOutdated``;
+        what was opened by then is closed again.
+        """
+        try:
+            return await self._start()
+        except BaseException:
+            await self.stop("failed start")
+            raise
+
+    async def _start(self) -> str:
+        settings = self.settings
+        asyncio.get_running_loop().set_default_executor(ContextExecutor(thread_name_prefix="worker"))
+        previous = last_start(settings.log_dir)
+        boot = _boot_name()
+        for writes in (log, standard_error):
+            writes.identify(boot=boot, version=VERSION, config=settings.fingerprint)
+        events = self._events = await EventLog(
+            settings.log_dir,
+            level=settings.log_level,
+            ring_bytes=settings.log_ring_bytes,
+            linger_seconds=settings.log_linger_ms / 1000,
+            rotation=Rotation(settings.log_segment_bytes, settings.log_segment_seconds),
+        ).open()
+        bridge.take_over_logging(LEVELS[settings.log_level])
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # `database_migrated` says it in one line
+
+        store = self._store = Store(settings.database_url)
+        await self._migrate(store)
+        health = self._health = Health(Dependency("database", store.ping), events)
+        lag = LoopLag()
+        meter = self._meter = Meter(lag)
+        self._background = [
+            asyncio.create_task(lag.watch(), name="loop-lag"),
+            asyncio.create_task(
+                beat(
+                    events, lag, lambda: {"inflight": meter.inflight, "dependencies": health.dependencies()}
+                ),
+                name="heartbeat",
+            ),
+        ]
+
+        addresses = Addresses(settings.trusted_proxies, _signing_key(settings))
+        app = self._application(events, store, health, meter, addresses)
+        runner = self._runner = Runner(
+            app,
+            addresses,
+            keepalive_timeout=settings.keepalive_seconds,
+            shutdown_timeout=settings.shutdown_seconds * 0.6,
+        )
+        await runner.setup()
+        await web.TCPSite(runner, settings.host, settings.port, backlog=1024, reuse_address=True).start()
+        health.phase = "serving"
+        await health.database_connected()
+        if previous is not None and previous.config != settings.fingerprint:
+            log.info("config_changed", previous=previous.config, current=settings.fingerprint)
+        url = _url(runner, settings)
+        log.info(
+            "server_started",
+            url=url,
+            environment=settings.environment,
+            settings=masked(settings),
+            previous_boot=previous.boot if previous is not None else None,
+            previous_boot_crashed=previous is not None and not previous.stopped,
+        )
+        return url
+
+    async def stop(self, reason: str) -> bool:
+        """Close the door, finish what is in flight, drain the log, close the store. False when the log was not drained."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.settings.shutdown_seconds
+        if self._health is not None and self._meter is not None and self._runner is not None:
+            self._health.phase = "draining"
+            log.info("server_stopping", inflight=self._meter.inflight, reason=reason)
+        if self._runner is not None:
+            await self._runner.cleanup()
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        if self._health is not None:
+            log.info("server_stopped", uptime_seconds=self._health.uptime_seconds)
+        drained = True
+        if self._events is not None:
+            drained = await self._events.close(max(1.0, deadline - loop.time()))
+        if self._store is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._store.close(), max(1.0, deadline - loop.time()))
+        return drained
+
+    def _application(
+        self, events: EventLog, store: Store, health: Health, meter: Meter, addresses: Addresses
+    ) -> web.Application:
+        settings = self.settings
+        app = web.Application(client_max_size=settings.request_max_bytes)
+        own = {_origin(settings.base_url)} if settings.base_url else set[str]()
+        install(
+            app,
+            meter=meter,
+            addresses=addresses,
+            https_only=settings.production,
+            allowed_origins=frozenset({*settings.cors_origins, *own}),
+            any_localhost=not settings.production and not settings.cors_origins,
+        )
+        routes.install(app, test_mode=settings.integration_test_mode)
+        app[BODY_SECONDS] = settings.request_body_seconds
+        app[HEALTH] = health
+        app[EVENTS] = events
+        app[METER] = meter
+        app[CHAT] = Chat(SQLiteRetriever(store), ExtractiveAnswerer())
+        return app
+
+    async def _migrate(self, store: Store) -> None:
+        if await migrate.is_current(store):
+            return
+        if self.settings.production:
+            raise DatabaseOutdated("The database does not have the present shape.")
+        before, after = await migrate.upgrade(self.settings.database_url)
+        log.info("database_migrated", from_revision=before, to_revision=after)
+
+
+def _boot_name() -> str:
+    """Six letters and digits that name this start."""
+    return "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(6))
+
+
+def _signing_key(settings: Settings) -> bytes:
+    """The first of `SECRET_KEY`; in development without one, a key that is made once and kept."""
+    if settings.secret_keys:
+        return settings.secret_keys[0].encode()
+    path = Path(settings.state_dir) / "development-key"
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        key = secrets.token_urlsafe(32).encode()
+        path.touch(mode=0o600)
+        path.write_bytes(key)
+        return key
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _url(runner: Runner, settings: Settings) -> str:
+    """Where the server listens; the port may have been any free one."""
+    host, port = runner.addresses[0][:2]
+    return settings.base_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"

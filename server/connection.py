@@ -1,0 +1,107 @@
+"""Where bytes become requests: what cannot be parsed is refused here, with an ID, and recorded.
+
+Such bytes reach no middleware, so aiohttp's own answer to them would be without an ID, an envelope and an event. aiohttp makes
+its protocol in `Server.__call__`; this is the one place where we put our own in its stead.
+"""
+
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestHandler
+
+from pipeline.catalogue import Event, Field, declare
+from pipeline.context import Request, bound
+from pipeline.exceptions import EXCEPTION_FIELDS, describe
+from pipeline.log import log
+
+from .errors import ChatKitError, InternalError, InvalidRequest
+from .http import json_response
+from .middleware.headers import DEFAULTS, SERVER
+from .middleware.request_id import HEADER, mint
+from .middleware.security import Addresses
+
+declare(
+    [
+        Event(
+            "http_rejected",
+            "WARNING",
+            "Bytes that are no HTTP request, or not one we take; answered with 400 and closed.",
+            {
+                "reason": Field("what the parser found, as the type of its exception"),
+                "status": Field("the status sent"),
+                "client": Field("a keyed hash of the client's address"),
+            },
+        ),
+        Event(
+            "connection_error",
+            "ERROR",
+            "A bug outside every middleware: an exception while a request was routed or answered.",
+            EXCEPTION_FIELDS,
+        ),
+    ]
+)
+
+
+class Connection(RequestHandler):
+    """aiohttp's protocol with our own answer to what goes wrong before and around the middlewares."""
+
+    __slots__ = ("_addresses",)
+
+    def __init__(self, server: web.Server, addresses: Addresses, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._addresses = addresses
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - aiohttp's words are not for the client
+    ) -> web.StreamResponse:
+        """The envelope for what no middleware saw; it closes the connection."""
+        answer: ChatKitError
+        with bound(Request(mint())) as context:
+            if isinstance(exc, HttpProcessingError):
+                client = self._addresses.hashed(request.remote or "")
+                log.warning("http_rejected", reason=type(exc).__name__, status=status, client=client)
+                answer = InvalidRequest("This is not a valid HTTP request.")
+            else:
+                log.error("connection_error", **(describe(exc) if exc is not None else {}))
+                answer = InternalError()
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer had begun")
+        headers = {**SERVER, **DEFAULTS, HEADER: context.request_id}
+        response = json_response(answer.envelope(context.request_id), status=answer.status, headers=headers)
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    """aiohttp's `Server`, taken over as it is, that makes our connections."""
+
+    def __init__(self, server: web.Server, addresses: Addresses) -> None:
+        super().__init__(
+            server.request_handler,
+            request_factory=server.request_factory,
+            handler_cancellation=server.handler_cancellation,
+            loop=server._loop,  # noqa: SLF001 - see above
+            **server._kwargs,  # noqa: SLF001
+        )
+        self._addresses = addresses
+
+    def __call__(self) -> Connection:
+        return Connection(self, self._addresses, loop=self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    """An `AppRunner` whose connections are ours."""
+
+    __slots__ = ("_addresses",)
+
+    def __init__(self, app: web.Application, addresses: Addresses, **options: Any) -> None:
+        super().__init__(app, access_log=None, **options)
+        self._addresses = addresses
+
+    async def _make_server(self) -> web.Server:
+        return _Server(await super()._make_server(), self._addresses)

@@ -1,0 +1,32 @@
+"""A bug, told once: the `unhandled_exception` event, whoever catches it."""
+
+from aiohttp import web
+
+from pipeline.catalogue import Event, Field, declare
+from pipeline.context import note
+from pipeline.exceptions import EXCEPTION_FIELDS, describe
+from pipeline.log import log
+
+from .request import route_of
+
+declare(
+    [
+        Event(
+            "unhandled_exception",
+            "ERROR",
+            "A bug: an exception that nothing expected. The client saw `internal_error` and the request's ID.",
+            {
+                "method": Field("the request's method"),
+                "route": Field("its route, as a template"),
+                **EXCEPTION_FIELDS,
+            },
+        )
+    ]
+)
+
+
+def report_exception(error: BaseException, request: web.Request) -> None:
+    """Record `error` and mark the request's canonical event with its fingerprint."""
+    told = describe(error)
+    note(error=told["fingerprint"], outcome="server_error")
+    log.error("unhandled_exception", method=request.method[:20], route=route_of(request), **told)

@@ -1,0 +1,176 @@
+"""The canonical event: exactly one `http_request` for every routed request, whatever happened to it.
+
+It is log line and metric at once: the windows count what this says (see `pipeline.windows`).
+"""
+
+import asyncio
+import functools
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from pipeline.catalogue import Event, Field, Observation, declare
+from pipeline.context import current
+from pipeline.heartbeat import LoopLag
+from pipeline.log import log
+from pipeline.redact import scrub
+from server.request import CLIENT, STARTED, Handler, Middleware, client_is_gone, route_of
+
+CLIENT_CLOSED_STATUS = 499
+"""Logged for a client that left before its answer began; the number is nginx's, it is never sent."""
+
+
+def _observe(fields: Mapping[str, Any]) -> Observation | None:
+    """What the windows count: everything but the questions of those who watch (requirement D2)."""
+    route = fields["route"]
+    if route == "/metrics" or route.startswith("/health"):
+        return None
+    status = fields["status"]
+    return Observation(
+        route, fields["duration_ms"], status >= 500 or fields["outcome"] == "server_error", status == 429
+    )
+
+
+declare(
+    [
+        Event(
+            "http_request",
+            "INFO",
+            "The canonical line of a request: one for each, written when it has ended. ERROR when the server failed.",
+            {
+                "method": Field("the method"),
+                "route": Field("the route, as a template; `unmatched` for an unknown address"),
+                "path": Field("the path without its query, searched for secrets"),
+                "status": Field("the status sent; 499 when the client left before there was one"),
+                "outcome": Field(
+                    "`ok`, `client_error`, `server_error`, `client_closed`, `aborted` (by a stop), `shed`"
+                ),
+                "duration_ms": Field("from the first middleware to the last byte handed over"),
+                "bytes": Field("what was handed to the connection, headers included"),
+                "client": Field("a keyed hash of the client's address"),
+                "origin": Field("the `Origin` of a cross-origin request"),
+                "ua_family": Field("what kind of client it was"),
+                "inflight": Field("requests being served when this one came, itself included"),
+                "loop_lag_ms": Field("how late the event loop last was"),
+                "db_ms": Field("time in the database"),
+                "db_calls": Field("how many times it was asked"),
+                "retrieval_ms": Field("time to find passages"),
+                "generation_ms": Field("time to make the answer"),
+                "first_token_ms": Field("from the request to the first token of a streamed answer"),
+                "error": Field("the fingerprint of the exception that made this fail"),
+            },
+            always=True,
+            observe=_observe,
+        )
+    ]
+)
+
+
+class Meter:
+    """What is going on right now, for who asks: requests in flight, and how late the loop is."""
+
+    def __init__(self, lag: LoopLag) -> None:
+        self.lag = lag
+        self.inflight = 0
+
+
+def access(meter: Meter) -> Middleware:
+    """Record how every request ended."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.perf_counter()
+        meter.inflight += 1
+        inflight, lag_ms = meter.inflight, meter.lag.last_ms
+        response: web.StreamResponse | None = None
+        outcome = "aborted"
+        try:
+            response = await handler(request)
+            outcome = _outcome(response.status)
+        except ConnectionError:
+            outcome = "client_closed"
+        except asyncio.CancelledError:
+            outcome = "client_closed" if client_is_gone(request) else "aborted"
+            raise
+        finally:
+            meter.inflight -= 1
+            sent = response if response is not None else request.get(STARTED)
+            status = sent.status if sent is not None else CLIENT_CLOSED_STATUS
+            canonical = _canonical()
+            route = route_of(request)
+            fields = {
+                "method": request.method[:20],
+                "route": route,
+                "path": path_of(request, route),
+                "status": status,
+                "outcome": outcome,
+                "duration_ms": round((time.perf_counter() - started) * 1000, 3),
+                "bytes": request.writer.output_size,
+                "client": request.get(CLIENT),
+                "ua_family": ua_family(request.headers.get("User-Agent", "")),
+                "inflight": inflight,
+                "loop_lag_ms": lag_ms,
+                **canonical,
+            }
+            if (origin := request.headers.get("Origin")) is not None:
+                fields["origin"] = origin_of(origin)
+            write = log.error if fields["outcome"] == "server_error" else log.info
+            write("http_request", **fields)
+        # The client is gone; what is returned here is never sent.
+        return response if response is not None else request.get(STARTED) or web.Response(status=status)
+
+    return middleware
+
+
+def path_of(request: web.Request, route: str) -> str:
+    """The path as it was sent, without query and secrets; the usual path is its own template and need not be searched."""
+    path = request.rel_url.raw_path
+    return path if path == route else scrub(path[:2_000])
+
+
+def _canonical() -> dict[str, Any]:
+    request = current()
+    return {} if request is None else request.canonical
+
+
+def _outcome(status: int) -> str:
+    if status < 400:
+        return "ok"
+    return "client_error" if status < 500 else "server_error"
+
+
+_ORIGIN = re.compile(r"(?:https?|chrome-extension|moz-extension)://[\w.:\[\]-]{1,255}|null", re.ASCII)
+
+
+@functools.lru_cache(maxsize=1024)
+def origin_of(value: str) -> str:
+    """An `Origin` fit for the log: what does not look like one is only called `invalid`."""
+    return value if _ORIGIN.fullmatch(value) else "invalid"
+
+
+_FAMILIES = (
+    ("bot", "Bot"),
+    ("spider", "Bot"),
+    ("crawl", "Bot"),
+    ("headlesschrome", "HeadlessChrome"),
+    ("edg/", "Edge"),
+    ("opr/", "Opera"),
+    ("firefox/", "Firefox"),
+    ("chrome/", "Chrome"),
+    ("safari/", "Safari"),
+    ("curl/", "curl"),
+    ("wget/", "Wget"),
+    ("prometheus/", "Prometheus"),
+    ("python", "Python"),
+    ("kube-probe/", "kube-probe"),
+)
+
+
+@functools.lru_cache(maxsize=1024)
+def ua_family(user_agent: str) -> str:
+    """A word for what kind of client this is; the user agent itself is never logged."""
+    lowered = user_agent[:512].lower()
+    return next((family for mark, family in _FAMILIES if mark in lowered), "other" if lowered else "none")

@@ -1,0 +1,71 @@
+"""Who may read the answer: the sites that are allowed to embed the widget, to the letter.
+
+The answer's headers depend on `Origin`, so every answer says so (`Vary`), or a cache would hand one site's permission to another.
+A foreign origin gets its answer without permission to read it; its browser then shows nothing, and `cors_rejected` says why.
+"""
+
+import re
+
+from aiohttp import hdrs, web
+
+from pipeline.catalogue import Event, Field, declare
+from pipeline.log import log
+from server.errors import Forbidden
+from server.request import HEADERS, Handler, Middleware, methods_at
+
+from .access import origin_of
+
+EXPOSED = "X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
+_ALLOWED_HEADERS = "Content-Type, Accept, X-Request-ID, Traceparent, Last-Event-ID, Authorization"
+_PREFLIGHT_SECONDS = "600"
+_LOCALHOST = re.compile(r"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?", re.ASCII)
+
+declare(
+    [
+        Event(
+            "cors_rejected",
+            "WARNING",
+            "A page from an origin that is not in `CORS_ORIGINS` asked; its browser will not let it read the answer.",
+            {"origin": Field("the origin"), "preflight": Field("whether it only asked for permission")},
+        )
+    ]
+)
+
+
+def cross_origin(allowed: frozenset[str], *, any_localhost: bool) -> Middleware:
+    """Let the `allowed` origins read answers, and with `any_localhost` every port of this machine."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        headers = request[HEADERS]
+        headers[hdrs.VARY] = hdrs.ORIGIN
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is None or _is_own(request, origin):
+            return await handler(request)
+        preflight = (
+            request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+        )
+        permitted = origin in allowed or (any_localhost and _LOCALHOST.fullmatch(origin) is not None)
+        if not permitted:
+            log.warning("cors_rejected", origin=origin_of(origin), preflight=preflight)
+            if preflight:
+                raise Forbidden(
+                    "This origin may not use the server. Its administrator can add it to CORS_ORIGINS."
+                )
+            return await handler(request)
+        headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+        headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED
+        if not preflight:
+            return await handler(request)
+        methods = await methods_at(request)
+        headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = ", ".join(sorted(methods))
+        headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = _ALLOWED_HEADERS
+        headers[hdrs.ACCESS_CONTROL_MAX_AGE] = _PREFLIGHT_SECONDS
+        return web.Response(status=204)
+
+    return middleware
+
+
+def _is_own(request: web.Request, origin: str) -> bool:
+    """Whether a page of this very server asks; browsers send `Origin` with its POSTs too."""
+    return origin.partition("://")[2] == request.host

@@ -1,0 +1,103 @@
+"""Everything becomes an answer, and is sent.
+
+An error of the family becomes its envelope; aiohttp's own refusals become their counterpart in the family; anything else is
+a bug, which the log hears in full and the client as `internal_error`. The response is sent here, not after the last
+middleware, so that a failure to send is handled like any other, and `access` knows how it ended.
+
+Once the first byte of an answer is out there is no second status line: a failure after that breaks the connection, which is how
+a client can tell that what it has is not all.
+"""
+
+from aiohttp import web
+
+from server.errors import (
+    ChatKitError,
+    Forbidden,
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    RequestTimedOut,
+    ServiceUnavailable,
+    UnsupportedMediaType,
+)
+from server.failures import report_exception
+from server.http import json_response
+from server.request import REQUEST_ID, STARTED, Handler, Middleware, client_is_gone
+
+_FAMILY: dict[int, type[ChatKitError]] = {
+    kind.status: kind
+    for kind in (
+        InvalidRequest,
+        Forbidden,
+        NotFound,
+        MethodNotAllowed,
+        RequestTimedOut,
+        PayloadTooLarge,
+        UnsupportedMediaType,
+        ServiceUnavailable,
+    )
+}
+_KEPT = ("Allow", "Retry-After", "WWW-Authenticate")
+
+
+def errors() -> Middleware:
+    """Turn whatever is raised into the one envelope."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await send(request, await handler(request))
+        except ChatKitError as error:
+            answer = error
+        except web.HTTPException as refused:
+            if refused.status < 400:
+                return await send(request, web.Response(status=refused.status, headers=refused.headers))
+            answer = translated(refused)
+        except ConnectionError as error:
+            if client_is_gone(request):
+                raise
+            report_exception(error, request)  # Some other connection, to something we depend on.
+            answer = InternalError()
+        except Exception as error:
+            report_exception(error, request)
+            answer = InternalError()
+        return await refuse(request, answer)
+
+    return middleware
+
+
+async def send(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """Send all of `response`. Raises ``ConnectionError`` when the client is gone."""
+    await response.prepare(request)
+    await response.write_eof()
+    return response
+
+
+async def refuse(request: web.Request, answer: ChatKitError) -> web.StreamResponse:
+    """Send the envelope, or break off what has begun."""
+    started: web.StreamResponse | None = request.get(STARTED)
+    # A response that could not even be put into bytes has sent nothing, and another may take its place.
+    if started is not None and request.writer.output_size > 0:
+        started.force_close()
+        if request.transport is not None:
+            request.transport.abort()
+        return started
+    envelope = answer.envelope(request[REQUEST_ID])
+    return await send(request, json_response(envelope, status=answer.status, headers=dict(answer.headers)))
+
+
+def translated(refused: web.HTTPException) -> ChatKitError:
+    """The family's counterpart of one of aiohttp's own refusals."""
+    headers = {name: refused.headers[name] for name in _KEPT if name in refused.headers}
+    kind = _FAMILY.get(refused.status, InvalidRequest if refused.status < 500 else ServiceUnavailable)
+    return kind(_MESSAGES.get(kind, refused.reason), headers=headers)
+
+
+_MESSAGES: dict[type[ChatKitError], str] = {
+    NotFound: "There is nothing at this address.",
+    PayloadTooLarge: "The body is too large.",
+    InvalidRequest: "The request could not be understood.",
+    ServiceUnavailable: "The service is not available just now. Please try again shortly.",
+}

@@ -1,0 +1,84 @@
+"""Give every request one ID, from click to log line."""
+
+import random
+import re
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from pipeline.catalogue import Event, Field, declare
+from pipeline.context import Request, bound
+from pipeline.log import log
+from server.request import HEADERS, REQUEST_ID, Handler, Middleware
+
+HEADER = "X-Request-ID"
+MAX_LENGTH = 64
+
+_ALLOWED = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
+_TELLING = re.compile(r"[A-Za-z0-9]", re.ASCII)
+# https://www.w3.org/TR/trace-context/#traceparent-header
+_TRACEPARENT = re.compile(
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?"
+)
+
+declare(
+    [
+        Event(
+            "request_id_rejected",
+            "WARNING",
+            "A client sent an X-Request-ID that cannot be used; the request has a new one.",
+            {
+                "reason": Field("`repeated`, `empty`, `too_long`, `characters`, or `nothing_telling`"),
+                "length": Field("how long it was; its value is never logged"),
+            },
+        )
+    ]
+)
+
+
+def request_ids() -> Middleware:
+    """Take the client's ID where it is fit to be one, mint one where it is not; every event and answer carries it."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        given: Sequence[str] = request.headers.getall(HEADER, [])
+        reason = rejection(given)
+        request_id = mint() if reason is not None else given[0]
+        request[REQUEST_ID] = request_id
+        request[HEADERS] = {HEADER: request_id}
+        trace_id, span_id = trace_context(request.headers.getall("traceparent", []))
+        with bound(Request(request_id, trace_id, span_id)):
+            if reason is not None and given:
+                log.warning("request_id_rejected", reason=reason, length=max(map(len, given)))
+            return await handler(request)
+
+    return middleware
+
+
+def rejection(given: Sequence[str]) -> str | None:
+    """Why these values of the header are not one usable ID, or None when they are."""
+    if len(given) != 1:
+        return "repeated" if given else "absent"
+    value = given[0]
+    if not value:
+        return "empty"
+    if len(value) > MAX_LENGTH:
+        return "too_long"
+    if not _ALLOWED.fullmatch(value):
+        return "characters"
+    return None if _TELLING.search(value) else "nothing_telling"
+
+
+def mint() -> str:
+    """A new UUID4 in its usual form, from a generator that is seeded by the system; it need not be unguessable."""
+    bits = "%032x" % (random.getrandbits(128) & ~(0xF << 76) & ~(0x3 << 62) | 0x4 << 76 | 0x2 << 62)
+    return f"{bits[:8]}-{bits[8:12]}-{bits[12:16]}-{bits[16:20]}-{bits[20:]}"
+
+
+def trace_context(given: Sequence[str]) -> tuple[str | None, str | None]:
+    """The trace and span ID of one valid W3C `traceparent`, else two Nones."""
+    if len(given) == 1 and (match := _TRACEPARENT.fullmatch(given[0])):
+        version, trace_id, span_id, rest = match.groups()
+        if version != "00" or rest is None:
+            return trace_id, span_id
+    return None, None

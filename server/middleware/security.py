@@ -1,0 +1,84 @@
+"""Who asks, and over what: the client's address, and HTTPS enforced behind a declared proxy.
+
+`X-Forwarded-For` and `X-Forwarded-Proto` are believed only from networks that are declared, and counted from the right: the
+rightmost address that is not one of our proxies is the client; whatever stands left of it the client may have made up.
+"""
+
+import functools
+import hashlib
+import hmac
+import ipaddress
+
+from aiohttp import hdrs, web
+
+from server.errors import Forbidden
+from server.request import CLIENT, HEADERS, Handler, Middleware
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_HSTS = "max-age=31536000; includeSubDomains"
+# Probes come from beside the server, where there is no proxy in between.
+_PLAIN_HTTP = ("/health", "/metrics")
+
+
+class Addresses:
+    """Finds a client's address and hides it behind a keyed hash. `key` is secret."""
+
+    def __init__(self, trusted: tuple[Network, ...], key: bytes) -> None:
+        self._trusted = trusted
+        self._key = key
+        # An instance's own caches: bounded, so that no range of addresses can make them grow.
+        self.is_trusted = functools.lru_cache(maxsize=4096)(self._is_trusted)
+        self.hashed = functools.lru_cache(maxsize=4096)(self._hashed)
+
+    def client(self, peer: str, forwarded: list[str]) -> str:
+        """The client's address, given the peer's and the values of `X-Forwarded-For`."""
+        address = peer
+        hops = [hop.strip() for value in forwarded for hop in value.split(",")]
+        while hops and self.is_trusted(address):
+            hop = hops.pop()
+            if _parsed(hop) is None:
+                break
+            address = hop
+        return address
+
+    def _is_trusted(self, address: str) -> bool:
+        parsed = _parsed(address)
+        return parsed is not None and any(parsed in network for network in self._trusted)
+
+    def _hashed(self, address: str) -> str:
+        return hmac.new(self._key, address.encode("utf-8", "backslashreplace"), hashlib.sha256).hexdigest()[
+            :16
+        ]
+
+
+def security(addresses: Addresses, *, https_only: bool) -> Middleware:
+    """Know the client, and refuse plain HTTP where `https_only`."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        peer = request.remote or ""
+        headers = request.headers
+        forwarded = headers.getall(hdrs.X_FORWARDED_FOR, [])
+        address = addresses.client(peer, forwarded) if forwarded else peer
+        request[CLIENT] = addresses.hashed(address)
+        if https_only:
+            protocols = headers.getall(hdrs.X_FORWARDED_PROTO, [])
+            secure = (
+                bool(protocols) and addresses.is_trusted(peer) and protocols[-1].strip().lower() == "https"
+            )
+            if secure:
+                request[HEADERS]["Strict-Transport-Security"] = _HSTS
+            elif not request.path.startswith(_PLAIN_HTTP):
+                raise Forbidden("This server is reached over HTTPS only. Use its https:// address.")
+        return await handler(request)
+
+    return middleware
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    return parsed.ipv4_mapped or parsed if isinstance(parsed, ipaddress.IPv6Address) else parsed

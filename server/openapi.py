@@ -1,0 +1,107 @@
+"""`/openapi.json`, made from the table of routes and the models: it cannot say other than what the code does.
+
+Format: OpenAPI 3.1, https://spec.openapis.org/oas/v3.1.0
+"""
+
+import functools
+import re
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import models_json_schema
+
+from . import VERSION
+from .errors import Envelope
+from .routes import Route, table
+
+_REASONS = {
+    200: "The answer",
+    304: "Not changed since it was last asked for",
+    400: "The request is not valid; `details` names each field",
+    403: "Not over HTTPS, or not from an allowed origin",
+    404: "There is nothing at this address",
+    405: "The address does not take this method",
+    408: "The body did not arrive in time",
+    413: "The body is too large",
+    415: "The body is not JSON",
+    500: "A failure; quote the `request_id`",
+    503: "Not now; `retry_after` says when",
+}
+_ALWAYS = (403, 405, 500)
+_REQUEST_ID = {
+    "X-Request-ID": {
+        "description": "The request's ID: the client's own if it was fit to be one",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+    }
+}
+
+
+@functools.cache
+def document() -> bytes:
+    """The description as JSON."""
+    routes = table()
+    models = sorted({model for route in routes for model in _models(route)}, key=lambda model: model.__name__)
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
+    )
+    schemas = definitions.get("$defs", {})
+    envelope = TypeAdapter(Envelope).json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= envelope.pop("$defs", {})
+    schemas["Error"] = envelope
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return orjson.dumps(
+        {
+            "openapi": "3.1.0",
+            "info": {"title": "ChatKit", "version": VERSION, "license": {"name": "MIT", "identifier": "MIT"}},
+            "paths": paths,
+            "components": {"schemas": schemas},
+        },
+        option=orjson.OPT_INDENT_2,
+    )
+
+
+def _models(route: Route) -> list[type[BaseModel]]:
+    answers = [answer for answer in route.answers.values() if not isinstance(answer, str)]
+    return answers + ([route.takes] if route.takes is not None else [])
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "summary": route.summary,
+        "operationId": f"{route.method.lower()}_{re.sub('[^a-z0-9]+', '_', route.path.lower()).strip('_') or 'index'}",
+        "description": (route.handler.__doc__ or "").strip(),
+        "responses": {},
+    }
+    parameters = re.findall(r"{(\w+)}", route.path)
+    if parameters:
+        operation["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in parameters
+        ]
+    if route.takes is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": _ref(route.takes)}},
+        }
+    for status, answer in route.answers.items():
+        response: dict[str, Any] = {"description": _REASONS[status], "headers": _REQUEST_ID}
+        if answer:
+            kind = answer if isinstance(answer, str) else "application/json"
+            schema = {} if isinstance(answer, str) else _ref(answer)
+            response["content"] = {kind: {"schema": schema}}
+        operation["responses"][str(status)] = response
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    for status in sorted({*route.refuses, *_ALWAYS} - set(route.answers)):
+        operation["responses"][str(status)] = {
+            "description": _REASONS[status],
+            "headers": _REQUEST_ID,
+            "content": error,
+        }
+    return operation
+
+
+def _ref(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}

@@ -1,0 +1,147 @@
+"""Is it well? Asked often, by machines that act on the answer, so it is cheap, bounded, and never waits for what hangs.
+
+A dependency is checked at most every two seconds, however often it is asked for, and a check that has not come back within
+400 ms counts as failed while it goes on; there is never more than one.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Literal
+
+from aiohttp import web
+
+from pipeline.catalogue import Event, Field, declare
+from pipeline.eventlog import EventLog
+from pipeline.log import log
+from server.http import json_response
+
+FRESH_SECONDS = 2.0
+PATIENCE_SECONDS = 0.4
+
+declare(
+    [
+        Event(
+            "dependency_state_changed",
+            "WARNING",
+            "Something that the server depends on went away or came back.",
+            {
+                "dependency": Field("`database`"),
+                "state": Field("`connected` or `disconnected`"),
+                "reason": Field("why: the type of the exception, or `timeout`"),
+            },
+        )
+    ]
+)
+
+Phase = Literal["starting", "serving", "draining"]
+
+
+class Dependency:
+    """One dependency, checked by `probe`, which raises when it is not there."""
+
+    def __init__(self, name: str, probe: Callable[[], Awaitable[None]]) -> None:
+        self.name = name
+        self.connected: bool | None = None
+        self._probe = probe
+        self._checked = -FRESH_SECONDS
+        self._check: asyncio.Task[None] | None = None
+
+    async def is_connected(self) -> bool:
+        """Whether it was there when last asked, at most two seconds ago."""
+        if time.monotonic() - self._checked >= FRESH_SECONDS and self._check is None:
+            self._check = asyncio.create_task(self._run(), name=f"check-{self.name}")
+            self._check.add_done_callback(self._done)
+        if self._check is not None:
+            try:
+                await asyncio.wait_for(asyncio.shield(self._check), PATIENCE_SECONDS)
+            except TimeoutError:
+                self._set(connected=False, reason="timeout")
+        return bool(self.connected)
+
+    async def _run(self) -> None:
+        try:
+            await self._probe()
+        except Exception as error:
+            self._set(connected=False, reason=type(error).__name__)
+        else:
+            self._set(connected=True, reason="")
+
+    def _done(self, _: "asyncio.Task[None]") -> None:
+        self._check = None
+
+    def _set(self, *, connected: bool, reason: str) -> None:
+        self._checked = time.monotonic()
+        if connected != self.connected:
+            changed = self.connected is not None or not connected
+            self.connected = connected
+            if changed:
+                state = "connected" if connected else "disconnected"
+                log.warning("dependency_state_changed", dependency=self.name, state=state, reason=reason)
+
+
+class Health:
+    """The server's own account of itself. `phase` is set by who starts and stops it."""
+
+    def __init__(self, database: Dependency, events: EventLog) -> None:
+        self.phase: Phase = "starting"
+        self.started = time.monotonic()
+        self._database = database
+        self._events = events
+
+    @property
+    def uptime_seconds(self) -> int:
+        """Whole seconds since the start."""
+        return int(time.monotonic() - self.started)
+
+    async def database_connected(self) -> bool:
+        """Whether the database answers."""
+        return await self._database.is_connected()
+
+    def dependencies(self) -> Mapping[str, str]:
+        """The last known state of each dependency."""
+        names = {True: "connected", False: "disconnected", None: "unknown"}
+        return {self._database.name: names[self._database.connected]}
+
+    async def obstacles(self) -> list[str]:
+        """Why no traffic should come here now; empty when it should."""
+        found: list[str] = [] if self.phase == "serving" else [self.phase]
+        status = self._events.status()
+        if not self._events.running:
+            found.append("log_writer_stopped")
+        elif status.failing_seconds:
+            found.append(f"log_not_writable: {status.failure}")
+        if not await self._database.is_connected():
+            found.append("database_disconnected")
+        return found
+
+
+HEALTH = web.AppKey("health", Health)
+
+
+async def health(request: web.Request) -> web.Response:
+    """`ok` (200) or `degraded` (500), the database's state, and the uptime in seconds."""
+    state = request.app[HEALTH]
+    connected = await state.database_connected()
+    return json_response(
+        {
+            "status": "ok" if connected else "degraded",
+            "database": "connected" if connected else "disconnected",
+            "uptime_seconds": state.uptime_seconds,
+        },
+        status=200 if connected else 500,
+    )
+
+
+async def live(_: web.Request) -> web.Response:
+    """200 for as long as the process answers at all; touches nothing."""
+    return json_response({"status": "ok"})
+
+
+async def ready(request: web.Request) -> web.Response:
+    """200 when traffic should come here; 503 with the reasons while starting, draining or unable to serve."""
+    obstacles = await request.app[HEALTH].obstacles()
+    return json_response(
+        {"status": "unavailable" if obstacles else "ready", "reasons": obstacles},
+        status=503 if obstacles else 200,
+    )

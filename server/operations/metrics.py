@@ -1,0 +1,154 @@
+"""What is it doing? Figures of every request, as JSON for people and as Prometheus' text for machines.
+
+One address, two languages: whoever asks for Prometheus' or OpenMetrics' format by `Accept` gets it; a plain `curl` and a
+browser get JSON. The figures are those of the log: each comes from an `http_request` line, counted when it was written.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from pipeline.eventlog import EventLog
+from pipeline.windows import percent
+from server import VERSION
+from server.http import json_response
+from server.middleware.access import Meter
+
+from .accept import preferred
+from .health import HEALTH
+
+EVENTS = web.AppKey("events", EventLog)
+METER = web.AppKey("meter", Meter)
+
+JSON = "application/json"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OFFERS = (JSON, OPENMETRICS, TEXT)
+
+# Prometheus' own default bounds, in seconds, so that its usual dashboards fit.
+_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """The figures, in the format that the client prefers."""
+    offer = preferred(",".join(request.headers.getall(hdrs.ACCEPT, [])), OFFERS)
+    vary = {"Vary": "Accept"}
+    if offer == JSON:
+        return json_response(figures(request.app), headers=vary)
+    return web.Response(body=_exposition(request.app, offer), headers={**vary, "Content-Type": offer})
+
+
+def figures(app: web.Application) -> dict[str, Any]:
+    """The six figures first, then the windows in all and by route, then the log's own."""
+    events, meter = app[EVENTS], app[METER]
+    totals = events.windows.totals()
+    status = events.status()
+    return {
+        "total_requests": totals.requests,
+        "error_count": totals.errors,
+        "error_rate_percent": percent(totals.errors, totals.requests),
+        "rate_limit_hits": totals.limited,
+        "avg_response_ms": round(totals.average_ms, 2),
+        "uptime_seconds": app[HEALTH].uptime_seconds,
+        "windows": {
+            f"{minutes}m": _rounded(summary) for minutes, summary in events.windows.summaries().items()
+        },
+        "routes": {
+            route: {f"{minutes}m": _rounded(summary) for minutes, summary in windows.items()}
+            for route, windows in events.windows.by_route().items()
+        },
+        "server": {
+            "version": VERSION,
+            "inflight": meter.inflight,
+            "loop_lag_ms": meter.lag.last_ms,
+        },
+        "pipeline": {
+            "events_written": status.written,
+            "events_dropped": status.dropped,
+            "queue_depth": status.queue_depth,
+            "queue_oldest_ms": round(status.oldest_seconds * 1000, 2),
+            "ring_used_bytes": status.ring_used_bytes,
+            "ring_bytes": status.ring_bytes,
+            "failing_seconds": round(status.failing_seconds, 2),
+        },
+    }
+
+
+def _rounded(summary: Any) -> dict[str, Any]:
+    return {name: round(value, 2) for name, value in summary._asdict().items()}
+
+
+def _exposition(app: web.Application, offer: str) -> bytes:
+    # Imported where it is used: most servers start without anyone asking for this.
+    from prometheus_client import CollectorRegistry, exposition
+    from prometheus_client.openmetrics import exposition as openmetrics
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(app))
+    generate: Callable[[CollectorRegistry], bytes] = exposition.generate_latest
+    if offer == OPENMETRICS:
+        generate = openmetrics.generate_latest
+    return generate(registry)
+
+
+class _Collector:
+    """The figures as prometheus_client's metric families; seconds and counts, as Prometheus has them."""
+
+    def __init__(self, app: web.Application) -> None:
+        self._app = app
+
+    def collect(self) -> Iterator[Any]:
+        """One family after the other."""
+        from prometheus_client import core
+
+        events, meter = self._app[EVENTS], self._app[METER]
+        requests = core.CounterMetricFamily("chatkit_requests", "Requests answered.", labels=["route"])
+        errors = core.CounterMetricFamily(
+            "chatkit_errors", "Requests that the server failed.", labels=["route"]
+        )
+        limited = core.CounterMetricFamily(
+            "chatkit_rate_limit_hits", "Requests refused as too many.", labels=["route"]
+        )
+        duration = core.HistogramMetricFamily(
+            "chatkit_request_duration_seconds", "How long requests took.", labels=["route"]
+        )
+        for route, series in events.windows.histograms([bound * 1000 for bound in _BOUNDS]).items():
+            requests.add_metric([route], series["count"])
+            errors.add_metric([route], series["errors"])
+            limited.add_metric([route], series["limited"])
+            buckets = [(str(bound), count) for bound, count in zip(_BOUNDS, series["counts"], strict=True)]
+            duration.add_metric([route], [*buckets, ("+Inf", series["count"])], series["sum_ms"] / 1000)
+        yield from (requests, errors, limited, duration)
+
+        response = core.GaugeMetricFamily(
+            "chatkit_response_seconds", "Quantiles of rolling windows.", labels=["window", "quantile"]
+        )
+        for minutes, summary in events.windows.summaries().items():
+            for quantile, value in (
+                ("0.5", summary.p50_ms),
+                ("0.95", summary.p95_ms),
+                ("0.99", summary.p99_ms),
+            ):
+                response.add_metric([f"{minutes}m", quantile], value / 1000)
+        yield response
+
+        status = events.status()
+        gauges = {
+            "chatkit_uptime_seconds": ("Time since the start.", self._app[HEALTH].uptime_seconds),
+            "chatkit_inflight_requests": ("Requests being served.", meter.inflight),
+            "chatkit_loop_lag_seconds": ("How late the event loop last was.", meter.lag.last_ms / 1000),
+            "chatkit_log_queue_events": ("Events that wait to be written.", status.queue_depth),
+            "chatkit_log_ring_used_bytes": ("Their size.", status.ring_used_bytes),
+            "chatkit_log_failing_seconds": (
+                "For how long the log could not be written.",
+                status.failing_seconds,
+            ),
+        }
+        for name, (help_text, value) in gauges.items():
+            yield core.GaugeMetricFamily(name, help_text, value=value)
+        yield core.CounterMetricFamily("chatkit_log_events_written", "Events written.", value=status.written)
+        yield core.CounterMetricFamily(
+            "chatkit_log_events_dropped", "Events for which there was no room.", value=status.dropped
+        )
+        yield core.InfoMetricFamily("chatkit", "The server.", value={"version": VERSION})

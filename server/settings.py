@@ -1,0 +1,362 @@
+"""Every setting: its name, type, default and help; and what is refused before anything starts.
+
+A setting comes from the environment, else from `.env`, else from `config/chatkit.toml`, else from its default here. Names
+are the same everywhere (in the file in lower case). A relative path is relative to the folder the server is started in.
+
+`load` either returns settings that are fit to run with or raises ``SettingsError`` that names every bad one and its fix, and
+never a value.
+"""
+
+import difflib
+import hashlib
+import ipaddress
+import itertools
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+ENV_FILE = Path(".env")
+TOML_FILE = Path("config/chatkit.toml")
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Problem(NamedTuple):
+    """One bad setting: its name, what is wrong with it, and what to do. Never its value."""
+
+    setting: str
+    problem: str
+    fix: str
+
+
+class SettingsError(Exception):
+    """The server will not start with these settings."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("; ".join(f"{name}: {problem}" for name, problem, _ in problems))
+        self.problems = problems
+
+
+def _listed(value: object) -> object:
+    """`a, b` as it is written in the environment, or a list as TOML has it."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    if (
+        parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or value != f"{parts.scheme}://{parts.netloc}"
+    ):
+        raise ValueError("an origin is https://host or https://host:port, with nothing behind it")
+    return value.lower()
+
+
+def _base_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("must be http(s)://host, perhaps with a path")
+    return value.rstrip("/")
+
+
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+
+
+class Settings(BaseSettings):
+    """What is in force."""
+
+    model_config = SettingsConfigDict(env_file=ENV_FILE, toml_file=TOML_FILE, extra="ignore", frozen=True)
+
+    environment: Literal["development", "production"] = Field(
+        "development",
+        description="`development` runs with no settings at all; `production` refuses what is not safe.",
+    )
+    host: str = Field("127.0.0.1", description="The address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
+    base_url: BaseUrl | None = Field(
+        None,
+        description="Where visitors reach this server. Must be https:// in production.",
+        examples=["https://chat.example.com"],
+    )
+    cors_origins: Origins = Field(
+        (),
+        description="The sites that embed the widget, by comma. In development, when empty: every port of localhost.",
+        examples=["https://www.example.com,https://docs.example.com"],
+    )
+    trusted_proxies: Networks = Field(
+        (),
+        description="Networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, by comma.",
+        examples=["10.0.0.0/8,127.0.0.1"],
+    )
+    database_url: str = Field(
+        "sqlite+aiosqlite:///var/chatkit.db",
+        description="The database. In production it must be set, even to SQLite.",
+    )
+    secret_key: SecretStr | None = Field(
+        None,
+        description="Keys the hashes of addresses and sessions: at least 32 random bytes. Several by comma, the first signs. "
+        "In development, when absent, one is made and kept in `STATE_DIR`.",
+    )
+    integration_test_mode: bool = Field(
+        False,
+        description="Opens `/test/faults/…`, which break things on purpose. Only on a loopback address.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="The least level that is written. `http_request` is written at any."
+    )
+    log_dir: Path = Field(
+        Path("var/log"), description="The folder of the event log; point log shippers at it."
+    )
+    state_dir: Path = Field(Path("var/state"), description="What the server keeps between starts.")
+    log_linger_ms: float = Field(
+        5.0, ge=0, le=1000, description="How long the writer waits for more events before it writes a batch."
+    )
+    log_segment_bytes: int = Field(64 << 20, ge=4096, description="A log segment ends at this size.")
+    log_segment_seconds: float = Field(3600, ge=1, description="A log segment ends at this age.")
+    log_ring_bytes: int = Field(
+        8 << 20, ge=1 << 16, description="How many bytes of events may wait in memory for the disk."
+    )
+    request_max_bytes: int = Field(128 << 10, ge=1024, description="The largest body a request may have.")
+    request_body_seconds: float = Field(10.0, gt=0, description="How long a client may take to send a body.")
+    keepalive_seconds: float = Field(
+        65.0, gt=0, description="How long an idle connection, or one that sends its headers slowly, is kept."
+    )
+    shutdown_seconds: float = Field(
+        10.0, gt=0, description="How long a stop may take: requests in flight, then the log, then the store."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic hands it over by name
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment, `.env`, `config/chatkit.toml`, in that order."""
+        return init_settings, env_settings, dotenv_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def production(self) -> bool:
+        """Whether this is production."""
+        return self.environment == "production"
+
+    @property
+    def secret_keys(self) -> tuple[str, ...]:
+        """The keys, the one that signs first."""
+        text = self.secret_key.get_secret_value() if self.secret_key else ""
+        return tuple(key.strip() for key in text.split(",") if key.strip())
+
+    @property
+    def fingerprint(self) -> str:
+        """Six hex digits that change when any setting does."""
+        text = self.model_dump_json() + "".join(self.secret_keys)
+        return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+def load(**overrides: Any) -> Settings:
+    """The settings in force. Raises ``SettingsError`` that names every bad one."""
+    problems = _misspelt()
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        refused = {problem.setting: problem for problem in map(_refused, error.errors())}
+        # The rest is judged with the refused ones at their defaults, so that everything is told at once.
+        defaults = {name.lower(): Settings.model_fields[name.lower()].default for name in refused}
+        rest = _unsafe(Settings(**overrides | defaults))
+        raise SettingsError(
+            [*problems, *refused.values(), *(problem for problem in rest if problem.setting not in refused)]
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(
+            [Problem(str(TOML_FILE), f"is not TOML: {error}", "Correct that line.")]
+        ) from None
+    problems += _unsafe(settings)
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def table() -> list[tuple[str, str, str, str]]:
+    """Every setting as (NAME, type, default, help), in order."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None or field.default == () else str(field.default)
+        rows.append((name.upper(), _type_name(name), default, field.description or ""))
+    return rows
+
+
+def masked(settings: Settings) -> dict[str, str]:
+    """What is in force, by name, with passwords and keys hidden."""
+    shown: dict[str, str] = {}
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            shown[name.upper()] = f"(set: {len(settings.secret_keys)})"
+        elif isinstance(value, tuple):
+            shown[name.upper()] = ",".join(map(str, value))
+        else:
+            shown[name.upper()] = "" if value is None else _without_password(str(value))
+    return shown
+
+
+def _without_password(value: str) -> str:
+    parts = urlsplit(value)
+    if not parts.scheme or parts.password is None:
+        return value
+    return value.replace(f":{parts.password}@", ":***@")
+
+
+def _type_name(name: str) -> str:
+    kinds = {
+        "environment": "development | production",
+        "log_level": "DEBUG | INFO | WARNING | ERROR",
+        "cors_origins": "origins",
+        "trusted_proxies": "networks",
+        "base_url": "URL",
+        "secret_key": "secret",
+    }
+    plain: dict[object, str] = {int: "integer", float: "number", bool: "true | false", Path: "path"}
+    return kinds.get(name) or plain.get(Settings.model_fields[name].annotation, "text")
+
+
+def _misspelt() -> list[Problem]:
+    """Names in our own files that are no settings: in `chatkit.toml` any, in `.env` those that look like one of ours."""
+    problems = []
+    known = {name.upper() for name in Settings.model_fields}
+    try:
+        with TOML_FILE.open("rb") as file:
+            in_toml = [name.upper() for name in tomllib.load(file)]
+    except (OSError, tomllib.TOMLDecodeError):
+        in_toml = []
+    in_env = [name.upper() for name in DotEnvSettingsSource(Settings, env_file=ENV_FILE).env_vars]
+    for name in in_toml + [name for name in in_env if difflib.get_close_matches(name, known, 1, 0.85)]:
+        if name in known:
+            continue
+        close = difflib.get_close_matches(name, known, 1, 0.6)
+        fix = (
+            f"Did you mean {close[0]}?"
+            if close
+            else "Remove it; `python -m server check --help` lists them all."
+        )
+        problems.append(Problem(name, "is not a setting", fix))
+    return problems
+
+
+def _refused(error: ErrorDetails) -> Problem:
+    """What pydantic found, without the value."""
+    name = str(error["loc"][0])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    field = Settings.model_fields.get(name.lower())
+    examples = field.examples if field is not None else None
+    fix = f"For example: {name.upper()}={examples[0]}" if examples else f"Takes: {_type_name(name.lower())}."
+    return Problem(name.upper(), message, fix)
+
+
+_MAKE_KEY = "Make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+_DEFAULT_KEYS = (
+    "changeme",
+    "change-me",
+    "change_me",
+    "secret-key",
+    "secret_key",
+    "your-secret",
+    "insecure",
+    "example",
+    "password",
+)
+
+
+def _unsafe(settings: Settings) -> list[Problem]:
+    """What may not be: test faults where others can reach them, and in production anything guessable or in the clear."""
+    problems = []
+    if settings.integration_test_mode and not _is_loopback(settings.host):
+        problems.append(
+            Problem(
+                "INTEGRATION_TEST_MODE",
+                "is on while HOST is reachable by others",
+                "Turn it off, or set HOST=127.0.0.1.",
+            )
+        )
+    if not settings.database_url.startswith("sqlite+aiosqlite:///"):
+        problems.append(
+            Problem(
+                "DATABASE_URL",
+                "is not one this version can open",
+                "Use sqlite+aiosqlite:///path/to/chatkit.db",
+            )
+        )
+    problems += [
+        Problem("SECRET_KEY", why, _MAKE_KEY) for key in settings.secret_keys if (why := _weakness(key))
+    ]
+    if not settings.production:
+        return problems
+    if settings.integration_test_mode:
+        problems.append(Problem("INTEGRATION_TEST_MODE", "is on in production", "Turn it off."))
+    if not settings.secret_keys:
+        problems.append(Problem("SECRET_KEY", "is not set", _MAKE_KEY))
+    if "database_url" not in settings.model_fields_set:
+        problems.append(
+            Problem(
+                "DATABASE_URL",
+                "is not set, and SQLite is only used in production when asked for",
+                "To use SQLite: DATABASE_URL=sqlite+aiosqlite:///var/chatkit.db",
+            )
+        )
+    if not (settings.base_url or "").startswith("https://"):
+        problems.append(
+            Problem(
+                "BASE_URL",
+                "is not https://",
+                "Set it to the address visitors use, such as https://chat.example.com",
+            )
+        )
+    if not settings.trusted_proxies:
+        problems.append(
+            Problem(
+                "TRUSTED_PROXIES",
+                "is empty, so every request would count as plain HTTP",
+                "Name the proxy that ends TLS: TRUSTED_PROXIES=127.0.0.1",
+            )
+        )
+    return problems
+
+
+def _weakness(key: str) -> str:
+    """Why `key` can be guessed, or an empty text."""
+    if len(key.encode()) < 32:
+        return "is shorter than 32 bytes"
+    if any(word in key.lower() for word in _DEFAULT_KEYS):
+        return "is a known default"
+    steps = [ord(b) - ord(a) for a, b in itertools.pairwise(key)]
+    period = (key + key).find(key, 1)
+    if (
+        len(set(key)) < 10
+        or period <= len(key) // 2
+        or sum(abs(step) <= 1 for step in steps) > len(steps) // 2
+    ):
+        return "is too regular to be random"
+    return ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
