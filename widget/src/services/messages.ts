@@ -24,7 +24,8 @@ export interface Metadata {
 export type ServerMessage = {requestId: string | null} & (
   | {kind: 'sources'; sources: readonly Source[]}
   | {kind: 'token'; text: string}
-  | {kind: 'done'; answer: string; metadata: Metadata}
+  /** `answer` is null where the tokens are all there is. */
+  | {kind: 'done'; answer: string | null; metadata: Metadata}
   | {kind: 'error'; envelope: Envelope}
 );
 
@@ -39,9 +40,12 @@ export function parseMessage(name: string | undefined, data: string): ServerMess
     case 'token':
       return typeof body['text'] === 'string' ? {kind: 'token', requestId, text: body['text']} : undefined;
     case 'done':
-      return typeof body['answer'] === 'string'
-        ? {kind: 'done', requestId, answer: body['answer'], metadata: asMetadata(body['metadata'])}
-        : undefined;
+      return {
+        kind: 'done',
+        requestId,
+        answer: typeof body['answer'] === 'string' ? body['answer'] : null,
+        metadata: asMetadata(body['metadata']),
+      };
     case 'error': {
       // A server that says "error" has failed, however badly it says so.
       const envelope = asEnvelope(body) ?? {error: '', message: '', requestId, retryAfter: undefined};

@@ -15,7 +15,7 @@ export const MESSAGE_LIMIT = 2000;
 
 // The server sends a heartbeat each 10 s: three of them missing is silence.
 const SILENCE_MS = 30_000;
-// After `done` the server only has to close. Hanging up on it first would look to it like a visitor who left.
+// After `done` the server only has to close. Hanging up before it does would look to it like a visitor who left.
 const CLOSING_MS = 2_000;
 const LONGEST_PAGE_URL = 2000;
 
@@ -100,6 +100,7 @@ export class RagClient {
   ): Promise<Answer> {
     let requestId = sentId;
     let sources: readonly Source[] = [];
+    let text = '';
     const events = readMessages(body, () => patience.renew());
     for (;;) {
       const message = await nextOf(events, requestId);
@@ -110,13 +111,12 @@ export class RagClient {
           listener.onSources(sources);
           break;
         case 'token':
+          text += message.text;
           listener.onToken(message.text);
           break;
         case 'done':
-          letItClose(events);
-          return {requestId, text: message.answer, sources, metadata: message.metadata};
+          return {requestId, text: message.answer ?? text, sources, metadata: message.metadata};
         case 'error':
-          letItClose(events);
           throw handleStreamError(message.envelope, requestId);
       }
     }
@@ -157,9 +157,4 @@ async function nextOf(
   }
   if (next.done) throw new Failure('cut_off', requestId);
   return next.value;
-}
-
-/** Read on to the server's own end of the stream. `Patience.endWithin` hangs up if it does not come. */
-function letItClose(messages: AsyncGenerator<ServerMessage, void>): void {
-  messages.next().catch(() => undefined);
 }

@@ -98,6 +98,15 @@ test('tokens are heard as they come, not when all have come', async () => {
   expect((await answer).text).toBe('Half an answer.');
 });
 
+test('when the end does not repeat the answer, the tokens are the answer', async () => {
+  await using stage = await Stage.open(async (response, received) => {
+    await fallsSilent(response, received);
+    response.write(event('token', {request_id: idOf(received), text: 'answer.'}));
+    response.end(event('done', {request_id: idOf(received), metadata: METADATA}));
+  });
+  expect((await ask(stage.url)).text).toBe('Half an answer.');
+});
+
 test('an answer that dribbles in byte by byte is the same answer', async () => {
   await using stage = await Stage.open(async (response, received) => {
     beginStream(response, idOf(received));
@@ -174,6 +183,16 @@ test('heartbeats keep a slow answer alive', async () => {
     response.end(goodStream(idOf(received)));
   });
   expect((await ask(stage.url, {silenceMs: 200})).text).toBe(ANSWER);
+});
+
+test('the beginning of an answer is a sign of life too', async () => {
+  await using stage = await Stage.open(async (response, received) => {
+    await pause(150);
+    beginStream(response, idOf(received));
+    await pause(150);
+    response.end(goodStream(idOf(received)));
+  });
+  expect((await ask(stage.url, {silenceMs: 220})).text).toBe(ANSWER);
 });
 
 test('a server that accepts and says nothing is unreachable', async () => {
