@@ -9,7 +9,5 @@ export default defineConfig({
     // A stand-in for the server is quick: whatever takes longer hangs.
     testTimeout: 10_000,
     restoreMocks: true,
-    // happy-dom reports every failed request; the tests that fail on purpose are many.
-    silent: 'passed-only',
   },
 });

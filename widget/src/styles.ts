@@ -78,7 +78,8 @@ button:disabled { cursor: default; }
 .panel {
   display: flex;
   flex-direction: column;
-  max-block-size: var(--chatkit-max-height, min(42rem, 88dvh));
+  /* It fits the window, but with very large text the conversation keeps some room all the same. */
+  max-block-size: var(--chatkit-max-height, max(min(42rem, 88dvh), 24em));
   overflow: hidden;
   background: var(--background);
   border: 1px solid var(--border);
@@ -334,6 +335,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
   .panel { --muted: var(--text); --border: var(--edge); }
 }
 @media (forced-colors: active) {
+  .composer::before { display: none; }
   .send, .stop, .citation, .copy, .sources li { border: 1px solid ButtonBorder; }
   .asked { border: 1px solid CanvasText; }
   .field:has(:disabled:not(button)) { background: var(--surface); border-color: var(--border); }

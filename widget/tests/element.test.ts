@@ -4,9 +4,9 @@ import {ChatKitWidget, defineWidget} from '../src/element';
 import {Panel} from '../src/panel';
 import {answersWell, fallsSilent} from './support/answers';
 import {Stage, until} from './support/server';
-import {Visitor} from './support/widget';
+import {quietly, Visitor} from './support/widget';
 
-beforeEach(() => void vi.spyOn(console, 'error').mockImplementation(() => undefined));
+beforeEach(quietly);
 afterEach(() => document.body.replaceChildren());
 
 test('defined twice, by a script that was loaded twice, it is the same element', () => {

@@ -14,9 +14,9 @@ import {
   SOURCES,
 } from './support/answers';
 import {deadAddress, Stage, until, type Play} from './support/server';
-import {Visitor} from './support/widget';
+import {quietly, Visitor} from './support/widget';
 
-beforeEach(() => void vi.spyOn(console, 'error').mockImplementation(() => undefined));
+beforeEach(quietly);
 afterEach(() => document.body.replaceChildren());
 
 async function open(play: Play): Promise<{stage: Stage; visitor: Visitor} & AsyncDisposable> {
@@ -148,6 +148,17 @@ test('without a connection the ID that was meant to be sent is shown', async () 
   visitor.ask();
   expect((await visitor.see('error-card')).dataset['kind']).toBe('unreachable');
   expect(visitor.text('reference-id')).toMatch(/^[0-9a-f-]{36}$/);
+});
+
+test('a question that failed before its first word shows no sources', async () => {
+  await using page = await open((response, received) => {
+    beginStream(response, idOf(received));
+    response.write(event('sources', {request_id: idOf(received), sources: SOURCES}));
+    response.end(event('error', {request_id: idOf(received), error: 'internal_error', message: 'x'}));
+  });
+  page.visitor.ask();
+  await page.visitor.see('error-card');
+  expect(page.visitor.find('sources')!.hidden).toBe(true);
 });
 
 test('an invalid question cannot be retried, and the server says why', async () => {

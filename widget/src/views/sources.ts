@@ -77,6 +77,7 @@ export class SourcesView {
 
   #item(source: Source, number: number): HTMLElement {
     const link = safeLink(source.url, this.#base);
+    const place = link ? placeOf(link) : pathIn(source.url);
     const title = link
       ? h('a', {href: link, target: '_blank', rel: 'noopener noreferrer'}, source.title)
       : h('span', {class: 'source-name'}, source.title);
@@ -87,12 +88,7 @@ export class SourcesView {
       h(
         'div',
         {class: 'source-body'},
-        h(
-          'p',
-          {class: 'source-title'},
-          title,
-          link ? h('span', {class: 'source-place'}, placeOf(link)) : null,
-        ),
+        h('p', {class: 'source-title'}, title, place ? h('span', {class: 'source-place'}, place) : null),
         source.excerpt ? h('p', {class: 'source-excerpt'}, source.excerpt) : null,
       ),
     );
@@ -103,4 +99,9 @@ export class SourcesView {
 function placeOf(link: string): string {
   const url = new URL(link);
   return url.origin === location.origin ? url.pathname : url.host;
+}
+
+/** A bare path ("docs/guide.md#start") leads nowhere from here, but tells where to look; null for all else. */
+function pathIn(url: string | null): string | null {
+  return url && /^[\w./~%#-]+$/.test(url) ? url : null;
 }

@@ -1,8 +1,15 @@
 /**
  * A widget on a page, and what a visitor can see and do in it.
  */
+import processConsole from 'node:console';
+import {vi} from 'vitest';
 import {ChatKitWidget, defineWidget} from '../../src/element';
 import {until} from './server';
+
+/** Print nothing of what fails on purpose: neither the widget's own reports nor happy-dom's of failed requests. */
+export function quietly(): void {
+  for (const each of [console, processConsole]) vi.spyOn(each, 'error').mockImplementation(() => undefined);
+}
 
 export class Visitor {
   readonly widget: ChatKitWidget;

@@ -24,8 +24,15 @@ test('each source shows its number, title, excerpt, and where it leads', () => {
     rel: 'noopener noreferrer',
     target: '_blank',
   });
-  expect(second!.textContent).toBe('2No link');
+  expect(second!.textContent).toBe('2No linkguide.md');
   expect(second!.querySelector('a')).toBeNull();
+});
+
+test('an address that may not be followed is not shown either', () => {
+  const [source] = view([
+    {title: 'Bad', url: 'javascript:alert(1)', excerpt: ''},
+  ]).view.element.querySelectorAll('li');
+  expect(source!.textContent).toBe('1Bad');
 });
 
 test('a citation leads to its source', () => {
