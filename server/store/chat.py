@@ -1,0 +1,71 @@
+"""Documents and their passages: how they come into the store and leave it, each document whole."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .engine import Store
+
+_COLUMNS = ("id", "source", "url", "title", "kind", "fingerprint", "ingested_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document to keep. Each of `passages` is (heading, anchor, text), in order."""
+
+    id: str
+    source: str
+    url: str
+    title: str
+    kind: str
+    fingerprint: str
+    ingested_at: str
+    passages: Sequence[tuple[str, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What an ingest has to know of a document that is there."""
+
+    id: str
+    source: str
+    url: str
+    fingerprint: str
+
+
+async def count(store: Store) -> int:
+    """How many documents there are."""
+    async with store.reading("count_documents") as fetch:
+        return int((await fetch("SELECT count(*) FROM documents", ()))[0][0])
+
+
+async def known(store: Store) -> list[Known]:
+    """Every document that is there."""
+    async with store.reading("known_documents") as fetch:
+        rows = await fetch("SELECT id, source, url, fingerprint FROM documents ORDER BY source", ())
+    return [Known(*row) for row in rows]
+
+
+async def replace(store: Store, document: Document) -> None:
+    """Keep `document` instead of the version that is there, if any; one transaction."""
+    from .tables import documents, passages
+
+    row = {name: getattr(document, name) for name in _COLUMNS}
+    parts = [
+        {"document_id": document.id, "position": position, "heading": heading, "anchor": anchor, "text": text}
+        for position, (heading, anchor, text) in enumerate(document.passages)
+    ]
+    async with store.writing("replace_document") as connection:
+        await connection.execute(passages.delete().where(passages.c.document_id == document.id))
+        await connection.execute(documents.delete().where(documents.c.id == document.id))
+        await connection.execute(documents.insert(), {**row, "passages": len(parts)})
+        if parts:
+            await connection.execute(passages.insert(), parts)
+
+
+async def remove(store: Store, document_id: str) -> None:
+    """Forget the document; one transaction."""
+    from .tables import documents, passages
+
+    async with store.writing("remove_document") as connection:
+        await connection.execute(passages.delete().where(passages.c.document_id == document_id))
+        await connection.execute(documents.delete().where(documents.c.id == document_id))

@@ -1,0 +1,64 @@
+"""Bring a database to the present shape, and say whether it has it.
+
+`is_current` is asked at every start and by `/health/ready`, so it imports nothing; Alembic is imported only to upgrade.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .engine import Store
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+HEAD = "0001"
+"""The newest revision; a test holds it and the scripts together."""
+
+
+async def is_current(store: Store) -> bool:
+    """Whether the database has the newest revision; False for an empty one. Raises ``StoreUnavailable``."""
+    return await revision(store) == HEAD
+
+
+async def revision(store: Store) -> str | None:
+    """The revision of the database; None for one that was never migrated."""
+    async with store.reading("revision") as fetch:
+        if not await fetch("SELECT 1 FROM sqlite_schema WHERE name = 'alembic_version'", ()):
+            return None
+        rows = await fetch("SELECT version_num FROM alembic_version", ())
+    return str(rows[0][0]) if rows else None
+
+
+async def upgrade(url: str) -> tuple[str | None, str]:
+    """Bring the database at `url` to `HEAD`; the revisions before and after.
+
+    Several processes may call it at once: one works, the others wait and find it done. Raises ``StoreUnavailable``.
+    """
+    store = Store(url)
+    try:
+        before = await revision(store)
+        if before != HEAD:
+            async with store.writing("migrate") as connection:
+                await connection.run_sync(_upgrade)
+        return before, HEAD
+    finally:
+        await store.close()
+
+
+def configuration() -> Any:
+    """Alembic's `Config` for the scripts beside this file: no ini file, so it works from an installed wheel."""
+    from alembic.config import Config
+
+    config = Config()
+    # Alembic interpolates its options.
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _upgrade(connection: "Connection") -> None:
+    from alembic import command
+
+    config = configuration()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,86 @@
+"""What is true of SQLite only: how a connection is opened, how a transaction begins, and what its errors mean.
+
+Write-ahead logging lets readers go on while one writer writes. `synchronous=NORMAL` cannot damage the file, whatever
+happens; after a power cut it may lose the last commits, all of which a repeated ingest brings back.
+"""
+
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+BUSY_MS = 5_000
+"""How long a statement waits for another process's write before it gives up."""
+
+POOL = {"pool_size": 4, "max_overflow": 4, "pool_timeout": 5, "pool_use_lifo": True}
+"""Each connection is a thread. Four keep two cores busy; who waits longer than five seconds is told so."""
+
+_PRAGMAS = (
+    f"PRAGMA busy_timeout = {BUSY_MS}",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = NORMAL",
+    "PRAGMA foreign_keys = ON",
+)
+
+# The primary result codes (https://sqlite.org/rescode.html) that say "the database cannot be used now", not "this is a bug".
+_UNAVAILABLE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+
+
+def database_file(url: str) -> Path | None:
+    """The file that an SQLite `url` names; None for a database in memory."""
+    name = url.partition("?")[0].partition(":///")[2]
+    return Path(name) if name and name != ":memory:" else None
+
+
+def on_connect(connection: Any, _record: object) -> None:
+    """Prepare a new connection; `connection` is SQLAlchemy's adapter of a driver's one."""
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def on_begin(connection: Any) -> None:
+    """Begin a transaction, which the driver in `isolation_level=None` leaves to us.
+
+    A writer takes the write lock at once: two deferred transactions that read and then write cannot both go on, and
+    SQLite tells one of them only when its work is done.
+    """
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def failure(error: BaseException) -> str | None:
+    """The name of SQLite's result code (such as ``SQLITE_BUSY``) if `error` means the database cannot be used now."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, sqlite3.Error):
+            code = getattr(seen, "sqlite_errorcode", None)
+            # The low byte of an extended code is its primary code.
+            if isinstance(code, int) and code & 0xFF in _UNAVAILABLE:
+                return str(seen.sqlite_errorname)
+        seen = getattr(seen, "orig", None) or seen.__cause__
+    return None
+
+
+def is_there(file: Path | None) -> bool:
+    """Whether the database's file still lies where it was opened; SQLite itself goes on with a deleted one."""
+    return file is None or file.exists()
+
+
+def options() -> Mapping[str, Any]:
+    """What `create_async_engine` is told for SQLite. The driver must not begin transactions on its own account."""
+    return {**POOL, "connect_args": {"isolation_level": None, "timeout": BUSY_MS / 1_000}}
