@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .models import Question, Source
-from .retrieval import Passage
+from .passages import Passage
 
 
 @dataclass(frozen=True, slots=True)

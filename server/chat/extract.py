@@ -1,39 +1,57 @@
 """An answer without a language model: the sentences that bear on the question, as they stand, each with its source.
 
-A passage is a row of units: sentences, items of a list, rows of a table, blocks of code. A unit is worth the question's words
-that it holds, by their weight, helped by the headings above it and by how well its passage fits; a command that answers
-"how" stays with the sentence that leads to it. What a visitor marked on the page comes first and is never left out.
+Passages are taken apart (`passages`), and each unit is worth the question's words that it holds, by their weight, helped by the
+headings above it and by how well its passage fits. The best ones, from however many passages, are told, the best
+passage first; what announces a command or a list is told with it. What a visitor marked on the page comes first and is
+never left out.
 
-When nothing reaches `THRESHOLD` the answer says that the documents do not hold it, and cites nothing.
+When no passage reaches `THRESHOLD` the answer says that the documents do not hold it, and cites nothing.
 """
 
 import re
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .answer import Cited, Piece, Text
 from .models import EXCERPT_LIMIT, SOURCES_LIMIT, Mode, Question, Source
-from .retrieval import Passage, ranked
-from .sentences import sentences
+from .passages import Passage, Unit, excerpt, taken_apart
+from .ranking import ranked, worth
 from .words import stems, terms
 
 MODEL = "extractive"
+NO_ANSWER = "The documents do not hold an answer to that."
 
-THRESHOLD = 0.25
-"""The least score of the best passage for an answer; how it was chosen: `tests/server/chat/test_quality.py`."""
-NEAR = 0.6
-"""A passage is cited if its score is at least this much of the best one's."""
+THRESHOLD = 0.32
+"""The least score of the best passage for an answer. Chosen on labelled questions: `tests/server/chat/test_quality.py`."""
+NEAR = 0.5
+"""A passage is considered if its score is at least this much of the best one's."""
 A_DOCUMENT = 2
 """At most this many of the sources come from one document."""
 
-NO_ANSWER = "The documents do not hold an answer to that."
-
 SELECTION = "selection"
-_SELECTION_TITLE = "Selected text"
+SELECTION_TITLE = "Selected text"
 
-_FENCE = re.compile(r"(`{3,})[^\n`]*\n.*?\n\1(?=\n|\Z)", re.DOTALL)
+# What a unit is worth beyond the words it holds, as parts of a question wholly held.
+_FIRST = 0.05  # the first unit of a passage says what it is about
+_FITTING = 0.1  # a command for "how do I", a figure for "how many"
+_TELLING = 4  # a unit with fewer words besides the question's own
+_HEADING_LIKE = 0.6  # repeats the question; it is worth this part
+_ENOUGH = 0.7  # how much of the best unit's worth another one needs to be told as well
+_ALIKE = 0.7  # the share of words in common that makes two units one
+
+_ASKS_HOW = re.compile(r"\bhow (?:do|can|to|should|would|must)\b|\bcommands?\b|\bsteps?\b", re.IGNORECASE)
+_ASKS_HOW_MUCH = re.compile(
+    r"\bhow (?:many|much|long|large|big|often|fast|old|far|high)\b|\bwhen\b|\b(?:max|min)imum\b|\blimits?\b|\bport\b|\bprice\b|\bcosts?\b",
+    re.IGNORECASE,
+)
+Place = tuple[int, int]
+
+# Code within a sentence, or a block in a shell's language or none.
+_COMMAND = re.compile(r"(?<!`)`[^`]|^`{3,}(?:bash|sh|shell|console|zsh|text)?\n", re.MULTILINE)
+_DRAWING = re.compile("[\u2500-\u257f\u25b2-\u25c4]")
+_DIGIT = re.compile(r"\d")
 _MARKER = re.compile(r"\[(\d{1,3})\]")
-_ASKS_HOW = re.compile(r"\b(how|command|run|start|which command|steps?)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +66,6 @@ class Length:
 LENGTHS: Mapping[Mode, Length] = {Mode.BROWSE: Length(2, 2, 400), Mode.CHAT: Length(5, 3, 900)}
 
 
-@dataclass(frozen=True, slots=True)
-class _Unit:
-    passage: int
-    position: int
-    kind: str  # sentence, item or code
-    text: str
-    words: frozenset[str]
-    worth: float = 0.0
-
-
 class ExtractiveAnswerer:
     """Answers in the documents' own words."""
 
@@ -65,34 +73,25 @@ class ExtractiveAnswerer:
 
     async def answer(self, question: Question, passages: Sequence[Passage]) -> AsyncGenerator[Piece]:
         """See `Answerer`."""
-        cited = _cited(passages)
+        considered = _considered(passages)
         if question.selected_text:
-            cited = [_selection(question, cited), *cited][:SOURCES_LIMIT]
-        if not cited:
+            considered = [_selection(question, considered), *considered]
+        if not considered:
             yield Cited(())
             yield Text(NO_ANSWER)
             return
-        units = _weighed(question, cited)
-        chosen = _chosen(units, cited, LENGTHS[question.mode])
-        yield Cited(
-            tuple(_source(passage, _first(chosen, index, units)) for index, passage in enumerate(cited))
-        )
-        for text in _told(chosen):
-            yield Text(text)
+        draft = _Draft(question, considered)
+        draft.choose(LENGTHS[question.mode])
+        yield Cited(draft.sources())
+        for piece in draft.told():
+            yield Text(piece)
 
 
-def _cited(passages: Sequence[Passage]) -> list[Passage]:
+def _considered(passages: Sequence[Passage]) -> list[Passage]:
     """The passages that an answer may rest on, best first; none when the best one hardly bears on the question."""
     if not passages or passages[0].score < THRESHOLD:
         return []
-    kept: list[Passage] = []
-    documents: dict[str, int] = {}
-    for passage in passages:
-        document = passage.id.rpartition("-")[0]
-        if passage.score >= NEAR * passages[0].score and documents.get(document, 0) < A_DOCUMENT:
-            documents[document] = documents.get(document, 0) + 1
-            kept.append(passage)
-    return kept[:SOURCES_LIMIT]
+    return [passage for passage in passages if passage.score >= NEAR * passages[0].score]
 
 
 def _selection(question: Question, others: Sequence[Passage]) -> Passage:
@@ -100,173 +99,179 @@ def _selection(question: Question, others: Sequence[Passage]) -> Passage:
     weights = {term: weight for passage in others for term, weight in passage.matched.items()}
     for term in terms(question.message, 24):
         weights.setdefault(term, 1.0)
-    passage = Passage(SELECTION, _SELECTION_TITLE, question.page_url, question.selected_text, 1.0)
-    found = ranked([passage], weights)
-    return replace(passage, matched=found[0].matched if found else {})
+    marked = Passage(SELECTION, SELECTION_TITLE, question.page_url, question.selected_text)
+    (passage,) = ranked([marked], weights) or [replace(marked, units=taken_apart(marked.text))]
+    return replace(passage, score=1.0)
 
 
-def _units(index: int, passage: Passage) -> Iterator[_Unit]:
-    """`passage`, taken apart, in order."""
-    position = 0
-    for kind, text in _pieces(passage.text):
-        yield _Unit(index, position, kind, text, frozenset(stems(text)))
-        position += 1
+class _Draft:
+    """One answer in the making. A place is the number of a passage and the position of a unit in it."""
 
+    def __init__(self, question: Question, passages: Sequence[Passage]) -> None:
+        self._passages = passages
+        self._worth = self._weighed(question)
+        self._chosen: dict[Place, Unit] = {}
+        self._cited: list[int] = []
 
-def _pieces(text: str) -> Iterator[tuple[str, str]]:
-    start = 0
-    for fence in _FENCE.finditer(text):
-        yield from _prose(text[start : fence.start()])
-        yield "code", fence[0]
-        start = fence.end()
-    yield from _prose(text[start:])
-
-
-def _prose(text: str) -> Iterator[tuple[str, str]]:
-    for block in text.split("\n\n"):
-        for line in block.strip().split("\n"):
-            if line.startswith("- "):
-                yield "item", line
-            else:
-                for sentence in sentences(line):
-                    yield "sentence", sentence
-
-
-def _weighed(question: Question, cited: Sequence[Passage]) -> list[_Unit]:
-    """Every unit of `cited` with what it is worth."""
-    weights = {term: weight for passage in cited for term, weight in passage.matched.items()}
-    total = sum(weights.values()) or 1.0
-    how = bool(_ASKS_HOW.search(question.message))
-    units = []
-    for index, passage in enumerate(cited):
-        headings = frozenset(stems(passage.heading))
-        asked = 0.0  # what a question within the text is worth goes to the sentence after it
-        for unit in _units(index, passage):
-            held = sum(weight for term, weight in weights.items() if term in unit.words)
-            above = sum(
-                weight for term, weight in weights.items() if term in headings and term not in unit.words
-            )
-            worth = (held + 0.35 * above) / total
-            if how and (unit.kind == "code" or "`" in unit.text):
-                worth += 0.1
-            worth += 0.05 / (1 + unit.position)
-            worth = max(worth * (0.5 + 0.5 * passage.score / max(cited[0].score, passage.score)), asked)
-            if unit.kind == "sentence" and unit.text.endswith("?"):
-                worth, asked = worth * 0.3, worth
-            else:
+    def _weighed(self, question: Question) -> dict[Place, float]:
+        """What each unit is worth."""
+        weights = {term: weight for passage in self._passages for term, weight in passage.matched.items()}
+        how = _ASKS_HOW.search(question.message)
+        how_much = _ASKS_HOW_MUCH.search(question.message)
+        top = max(passage.score for passage in self._passages)
+        worths = {}
+        for index, passage in enumerate(self._passages):
+            headings = stems(passage.heading)
+            fit = 0.5 + 0.5 * passage.score / top
+            asked = 0.0  # what a question within the text is worth belongs to what follows it
+            for unit in passage.units:
+                value = worth(unit, headings, weights) + _FIRST / (1 + unit.position)
+                if (how and _is_command(unit)) or (how_much and _DIGIT.search(unit.text)):
+                    value += _FITTING
+                if len(unit.words) - len(unit.words.intersection(weights)) < _TELLING:
+                    value *= _HEADING_LIKE
+                value = max(value * fit, asked)
                 asked = 0.0
-            units.append(replace(unit, worth=worth))
-    return units
+                if unit.kind == "sentence" and unit.text.endswith("?"):
+                    value, asked = 0.3 * value, value
+                worths[index, unit.position] = value
+        return worths
 
+    def choose(self, length: Length) -> None:
+        """Choose the units to tell, and the passages to cite."""
+        best = max(self._worth.values(), default=0.0)
+        marked = self._passages[0].id == SELECTION
+        order = sorted(self._worth, key=lambda place: -self._worth[place])
+        if marked:
+            # It speaks first, even where it shares no word with the question.
+            order.sort(key=lambda place: place[0] != 0)
+        told: Counter[int] = Counter()
+        for place in order:
+            passage = place[0]
+            enough = self._worth[place] >= _ENOUGH * best or (marked and passage == 0 and told.total() < 2)
+            if (
+                enough
+                and told.total() < length.units
+                and told[passage] < length.a_passage
+                and self._take(place, length)
+            ):
+                told[passage] += 1
+                self._complete(place, length)
+        self._cite()
 
-def _chosen(units: Sequence[_Unit], cited: Sequence[Passage], length: Length) -> list[_Unit]:
-    """The units that make the answer, in the order in which it tells them."""
-    places = {(unit.passage, unit.position): unit for unit in units}
-    chosen: dict[tuple[int, int], _Unit] = {}
-    size = 0
-
-    def take(unit: _Unit) -> bool:
-        nonlocal size
-        place = (unit.passage, unit.position)
-        if place in chosen:
+    def _take(self, place: Place, length: Length) -> bool:
+        """Tell the unit at `place` too, if it is new and there is room; whether it is told."""
+        if place in self._chosen:
             return True
-        if chosen and size + len(unit.text) > length.characters:
+        unit = self._unit(place)
+        size = sum(len(other.text) for other in self._chosen.values())
+        passages = {passage for passage, _ in self._chosen} | {place[0]}
+        no_room = self._chosen and size + len(unit.text) > length.characters
+        if (
+            no_room
+            or len(passages) > SOURCES_LIMIT
+            or any(_alike(unit, other) for other in self._chosen.values())
+        ):
             return False
-        if any(_alike(unit, other) for other in chosen.values()):
-            return False
-        chosen[place] = unit
-        size += len(unit.text)
+        self._chosen[place] = unit
         return True
 
-    best = max((unit.worth for unit in units), default=0.0)
-    order = sorted(units, key=lambda unit: (-unit.worth, unit.passage, unit.position))
-    if cited[0].id == SELECTION:
-        # What was marked speaks first, even where it shares no word with the question.
-        order.sort(key=lambda unit: unit.passage != 0)
-    counts: dict[int, int] = {}
-    for unit in order:
-        if len(chosen) >= length.units:
-            break
-        is_marked = cited[unit.passage].id == SELECTION
-        if chosen and unit.worth < 0.6 * best and not (is_marked and len(chosen) < 2):
-            continue
-        if counts.get(unit.passage, 0) >= length.a_passage or not take(unit):
-            continue
-        counts[unit.passage] = counts.get(unit.passage, 0) + 1
-        _complete(unit, places, take)
-    return sorted(chosen.values(), key=lambda unit: (unit.passage, unit.position))
+    def _unit(self, place: Place) -> Unit:
+        return self._passages[place[0]].units[place[1]]
 
+    def _complete(self, place: Place, length: Length) -> None:
+        """Take what the unit at `place` cannot do without: what announces it, or what it announces."""
+        passage, position = place
+        units = self._passages[passage].units
+        unit, after = units[position], units[position + 1 :]
+        if unit.kind == "code":
+            if position and units[position - 1].kind == "sentence":
+                self._take((passage, position - 1), length)
+        elif after and after[0].kind == "code":
+            self._take((passage, position + 1), length)
+        elif unit.kind == "sentence" and unit.text.endswith(":"):
+            for item in after:
+                if item.kind != "item" or not self._take((passage, item.position), length):
+                    break
 
-def _complete(unit: _Unit, places: Mapping[tuple[int, int], _Unit], take: Callable[[_Unit], bool]) -> None:
-    """Add what `unit` cannot do without: what it announces, or what announces it."""
-    before = places.get((unit.passage, unit.position - 1))
-    after = places.get((unit.passage, unit.position + 1))
-    if unit.kind == "code" and before is not None and before.kind == "sentence":
-        take(before)
-    if after is not None and unit.kind == "sentence":
-        if after.kind == "code":
-            take(after)
-        elif unit.text.endswith(":"):
-            position = unit.position + 1
-            while (
-                (item := places.get((unit.passage, position))) is not None
-                and item.kind == "item"
-                and take(item)
+    def _cite(self) -> None:
+        """The passages that are told, and the best others while there is room; best first."""
+        cited = {passage for passage, _ in self._chosen}
+        documents = [passage.id.rpartition("-")[0] for passage in self._passages]
+        for index, document in enumerate(documents):
+            if (
+                len(cited) < SOURCES_LIMIT
+                and sum(documents[other] == document for other in cited) < A_DOCUMENT
             ):
-                position += 1
+                cited.add(index)
+        # The passage whose part is told first has the marker [1].
+        self._cited = sorted(cited, key=lambda index: (-self._best_told(index), index))
+
+    def _best_told(self, passage: int) -> float:
+        """What the best unit told of a passage is worth; marked text comes before all else."""
+        if self._passages[passage].id == SELECTION:
+            return float("inf")
+        return max((self._worth[place] for place in self._chosen if place[0] == passage), default=0.0)
+
+    def sources(self) -> tuple[Source, ...]:
+        """What the answer rests on, in the order that its markers count."""
+        return tuple(self._source(index) for index in self._cited)
+
+    def _source(self, index: int) -> Source:
+        passage = self._passages[index]
+        places = [place for place in self._chosen if place[0] == index]
+        # Where the answer quotes it first, or else where it would have.
+        _, start = min(places) if places else max(self._places(index), key=self._worth.__getitem__)
+        text = "\n".join(unit.text for unit in passage.units[start:])
+        return Source(
+            id=passage.id,
+            title=passage.heading,
+            url=passage.url,
+            excerpt=excerpt(text, EXCERPT_LIMIT),
+            score=round(passage.score, 4),
+        )
+
+    def _places(self, index: int) -> Iterator[Place]:
+        return ((index, unit.position) for unit in self._passages[index].units)
+
+    def told(self) -> Iterator[str]:
+        """The answer in pieces: sentences run on, lists and code stand apart, each passage ends with its marker."""
+        before: Place | None = None
+        places = sorted(self._chosen, key=lambda place: (self._cited.index(place[0]), place[1]))
+        for place, after in zip(places, [*places[1:], None], strict=True):
+            unit = self._chosen[place]
+            # A marker of the document's own would be taken for one of ours.
+            text = unit.text if unit.kind == "code" else _MARKER.sub(r"(\1)", unit.text)
+            if not (self._goes_on(before, place) or self._goes_on(place, after)):
+                text = text.removeprefix("- ")  # one item is no list
+            if after is None or after[0] != place[0]:
+                text += ("\n\n" if unit.kind == "code" else " ") + f"[{self._cited.index(place[0]) + 1}]"
+            yield self._glue(before, place) + text
+            before = place
+
+    def _glue(self, before: Place | None, place: Place) -> str:
+        """What stands between two units."""
+        if before is None:
+            return ""
+        if self._goes_on(before, place):
+            return "\n" if self._chosen[place].kind == "item" else " "
+        return "\n\n"
+
+    def _goes_on(self, place: Place | None, after: Place | None) -> bool:
+        """Whether two units are of one list or one paragraph."""
+        if place is None or after is None or place[0] != after[0]:
+            return False
+        kind = self._chosen[place].kind
+        return kind == self._chosen[after].kind and kind != "code"
 
 
-def _alike(unit: _Unit, other: _Unit) -> bool:
+def _is_command(unit: Unit) -> bool:
+    return _COMMAND.search(unit.text) is not None and _DRAWING.search(unit.text) is None
+
+
+def _alike(unit: Unit, other: Unit) -> bool:
     """Whether the two say the same: most of their words are the same."""
-    if unit.kind == "code" or other.kind == "code":
+    if "code" in (unit.kind, other.kind):
         return unit.text == other.text
     together = len(unit.words | other.words)
-    return together > 0 and len(unit.words & other.words) / together > 0.7
-
-
-def _told(chosen: Sequence[_Unit]) -> Iterator[str]:
-    """The answer in pieces: sentences run on, lists and code stand apart, and each passage ends with its marker."""
-    previous: _Unit | None = None
-    for index, unit in enumerate(chosen):
-        text = unit.text if unit.kind == "code" else _MARKER.sub(r"(\1)", unit.text)
-        following = chosen[index + 1] if index + 1 < len(chosen) else None
-        glue = ""
-        if previous is not None:
-            if previous.passage != unit.passage or "code" in (previous.kind, unit.kind):
-                glue = "\n\n"
-            elif unit.kind == "item":
-                glue = "\n" if previous.kind == "item" else "\n\n"
-            else:
-                glue = "\n\n" if previous.kind == "item" else " "
-        ends = following is None or following.passage != unit.passage
-        marker = ("\n\n" if unit.kind == "code" else " ") + f"[{unit.passage + 1}]" if ends else ""
-        yield glue + text + marker
-        previous = unit
-
-
-def _first(chosen: Sequence[_Unit], index: int, units: Sequence[_Unit]) -> str:
-    """Where the excerpt of passage `index` begins: what the answer took of it, or its best unit."""
-    own = [unit for unit in chosen if unit.passage == index]
-    if own:
-        return own[0].text
-    return max((unit for unit in units if unit.passage == index), key=lambda unit: unit.worth).text
-
-
-def _source(passage: Passage, start: str) -> Source:
-    text = passage.text[max(passage.text.find(start), 0) :]
-    return Source(
-        id=passage.id,
-        title=passage.heading,
-        url=passage.url,
-        excerpt=excerpt(text),
-        score=round(passage.score, 4),
-    )
-
-
-def excerpt(text: str, limit: int = EXCERPT_LIMIT) -> str:
-    """The beginning of `text` on one line, without fences, in at most `limit` characters, cut at a word."""
-    plain = " ".join(re.sub(r"^`{3,}.*$|^- ", "", text, flags=re.MULTILINE).split())
-    if len(plain) <= limit:
-        return plain
-    cut = plain[: limit - 1]
-    return (cut.rpartition(" ")[0] if " " in cut[limit // 2 :] else cut).rstrip(" ,;:") + "…"
+    return together > 0 and len(unit.words & other.words) >= _ALIKE * together

@@ -127,7 +127,7 @@ class Source(_Reply):
     score: float = Field(
         ge=0,
         le=1,
-        description="How much of the question the passage bears on; sources come best first.",
+        description="How much of the question the passage bears on.",
         examples=[0.62],
     )
 
@@ -163,7 +163,9 @@ class Answer(_Reply):
         ),
         examples=["Ask the log for the ID: `python -m pipeline trace ID`. [1]"],
     )
-    sources: list[Source] = Field(max_length=SOURCES_LIMIT, description="Best first.")
+    sources: list[Source] = Field(
+        max_length=SOURCES_LIMIT, description="In the order in which the answer rests on them."
+    )
     metadata: Metadata
 
 
@@ -172,7 +174,8 @@ class SourcesEvent(_Reply):
 
     request_id: str = Field(description="The request's ID.", examples=["abc123-def456"])
     sources: list[Source] = Field(
-        max_length=SOURCES_LIMIT, description="Best first; empty when the documents do not hold the answer."
+        max_length=SOURCES_LIMIT,
+        description="In the order in which the answer rests on them; empty when the documents do not hold it.",
     )
 
 

@@ -14,7 +14,8 @@ from pipeline.log import log
 
 from .answer import Answerer, Cited, Spent, Text
 from .models import Answer, Metadata, Question, Source
-from .retrieval import Passage, Retriever
+from .passages import Passage
+from .retrieval import Retriever
 
 declare(
     [

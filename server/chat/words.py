@@ -13,6 +13,11 @@ _WORD = re.compile(r"[^\W_]+")
 # The C0 control characters but tab and line ends, DEL, and the C1 ones; halves of characters, which cannot be encoded.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
+_HOW_MUCH = re.compile(
+    r"\bhow\s+(?:big|deep|early|far|fast|frequently|high|large|late|long|often|old|quickly|small|soon|wide)\b",
+    re.IGNORECASE,
+)
+
 # Words that say that something is asked, not what about. Negations and quantities stay: they can be what matters.
 STOP_WORDS = frozenset(
     """
@@ -25,7 +30,7 @@ STOP_WORDS = frozenset(
     tell than thank thanks that the their theirs them themselves then there these they thing things this those through to too
     toward towards under until up upon us ve very want wants was wasn way we were weren what whatever when where whether
     which while who whoever whom whose why will with within without won would wouldn you your yours yourself yourselves
-    explain describe mean means happen happens work works
+    explain describe mean means meaning happen happens work works
     """.split()
 )
 
@@ -58,8 +63,9 @@ def stems(text: str) -> list[str]:
 def terms(question: str, limit: int) -> dict[str, str]:
     """The first `limit` different words of `question` that say what it is about: stem to folded word, in order."""
     found: dict[str, str] = {}
-    # Composed, so that a letter and its accent are one word.
-    for match in _WORD.finditer(unicodedata.normalize("NFC", printable(question))):
+    # Composed, so that a letter and its accent are one word. "How large" asks for a figure, not for what is large.
+    asked = _HOW_MUCH.sub(" ", unicodedata.normalize("NFC", printable(question)))
+    for match in _WORD.finditer(asked):
         word = folded(match[0])
         if word and word not in STOP_WORDS:
             found.setdefault(stem(word), word)
