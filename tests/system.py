@@ -32,9 +32,14 @@ PROGRAMS = (
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
 
+def which(command: str) -> str | None:
+    """Where the program is, or None."""
+    return shutil.which(command)
+
+
 def missing() -> list[Program]:
     """The programs that are not on this machine, in the order above."""
-    return [program for program in PROGRAMS if shutil.which(program.command) is None]
+    return [program for program in PROGRAMS if which(program.command) is None]
 
 
 def can_install() -> bool:

@@ -98,7 +98,7 @@ def _in_a_terminal(script: str, folder: Path, environment: Mapping[str, str]) ->
     shell = subprocess.Popen(
         ["bash", "-o", "pipefail", "-c", script],
         cwd=folder,
-        env=dict(environment) | {"TERM": "dumb", "COLUMNS": "120", "NO_COLOR": "1"},
+        env=dict(environment) | {"TERM": "xterm", "COLUMNS": "120", "NO_COLOR": "1"},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

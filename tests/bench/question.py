@@ -1,0 +1,173 @@
+"""What a question costs in 10,000 passages, beside what the same two queries cost without a server.
+
+    python -m tests.bench.question
+
+The passages are made up from a vocabulary with the frequencies of natural language (Zipf), together with the project's own
+documents. Every question is asked in turn of the bare database (`sqlite3`, same file, same SQL, same parameters), of the
+retriever and of the whole turn, so that what else the machine does falls on all alike. The promise: at most three times the
+database's own time, by the medians.
+"""
+
+import asyncio
+import random
+import sqlite3
+import statistics
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from pipeline.log import log
+from server.chat.extract import ExtractiveAnswerer
+from server.chat.ingest import ingest
+from server.chat.models import Question
+from server.chat.retrieval import SQLiteRetriever
+from server.chat.service import Chat
+from server.store import chat as documents
+from server.store import fulltext, migrate
+from server.store.engine import Store
+
+ROOT = Path(__file__).parents[2]
+PASSAGES = 10_000
+QUESTIONS = 300
+PROMISED = 3.0
+_A_DOCUMENT = 25
+_VOCABULARY = 30_000
+_SYLLABLES = "ba be bi bo da de di do fa fe ka ke ki ko la le li lo ma me mi mo na ne ni no pa pe ra re ri ro sa se si so ta te ti to va ve vi vo".split()
+_COMMON = (
+    "the of to and a in is for that on with by as it be are this from or at an if not you can when which request server log page "
+    "user time file error set name start stop read write open close value list key line event session message answer"
+).split()
+
+
+def passages(rng: random.Random, count: int) -> list[tuple[str, str, str]]:
+    """`count` passages of about 130 words as (heading, anchor, text); the frequency of a word falls with its rank."""
+    words = [*_COMMON]
+    known = set(words)
+    while len(words) < _VOCABULARY:
+        word = "".join(rng.choices(_SYLLABLES, k=rng.randint(2, 4)))
+        if word not in known:
+            known.add(word)
+            words.append(word)
+    weights = [1 / (rank + 2.7) for rank in range(len(words))]
+    made = []
+    for number in range(count):
+        picked = rng.choices(words, weights, k=rng.randint(90, 170))
+        sentences = [" ".join(picked[at : at + 14]).capitalize() + "." for at in range(0, len(picked), 14)]
+        heading = f"Document {number // _A_DOCUMENT} › {' '.join(rng.choices(words, weights, k=3))}"
+        made.append((heading, f"part-{number}", " ".join(sentences)))
+    return made
+
+
+def questions(rng: random.Random, texts: Sequence[tuple[str, str, str]], count: int) -> list[str]:
+    """Questions as visitors ask them: a few words that stand near each other in some passage."""
+    asked = []
+    for _ in range(count):
+        text = rng.choice(texts)[2].split()
+        start = rng.randrange(len(text) - 12)
+        asked.append(f"How do I {' '.join(rng.sample(text[start : start + 12], rng.randint(3, 7)))}?")
+    return asked
+
+
+class _Recorder:
+    """Takes down the statements of one search, so that the bare database is asked exactly the same."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.statements: list[tuple[str, Sequence[Any]]] = []
+
+    async def fetch(self, sql: str, parameters: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        self.statements.append((sql, parameters))
+        return self._connection.execute(sql, parameters).fetchall()
+
+
+async def measure(folder: Path, *, count: int = PASSAGES, asked: int = QUESTIONS) -> dict[str, float]:
+    """Milliseconds (medians, and 95th percentiles where named) and the ratio to the database's own time."""
+    log.direct(None, level="ERROR")
+    file = folder / "bench.db"
+    url = f"sqlite+aiosqlite:///{file}"
+    rng = random.Random(20260101)
+    await migrate.upgrade(url)
+    store = Store(url)
+    try:
+        texts = passages(rng, count)
+        for start in range(0, count, _A_DOCUMENT):
+            await documents.replace(store, _document(start, texts[start : start + _A_DOCUMENT]))
+        await ingest(store, [path for path in (ROOT / "docs", ROOT / "README.md") if path.exists()])
+        await fulltext.tidy(store)
+        return await _compared(store, file, questions(rng, texts, asked))
+    finally:
+        await store.close()
+        log.direct(None)
+
+
+def _document(number: int, parts: Sequence[tuple[str, str, str]]) -> documents.Document:
+    name = f"made-up/{number:05}.md"
+    return documents.Document(f"{number:016x}", name, name, name, "markdown", "", "", parts)
+
+
+async def _compared(store: Store, file: Path, asked: Sequence[str]) -> dict[str, float]:
+    retriever = SQLiteRetriever(store)
+    chat = Chat(retriever, ExtractiveAnswerer())
+    bare = sqlite3.connect(file)
+    times: dict[str, list[float]] = {"database": [], "retrieval": [], "turn": []}
+    for message in asked:
+        recorder = _Recorder(bare)
+        await SQLiteRetriever(_Recorded(recorder)).search(message, 12)  # type: ignore[arg-type]
+        started = perf_counter()
+        for sql, parameters in recorder.statements:
+            bare.execute(sql, parameters).fetchall()
+        times["database"].append(perf_counter() - started)
+        started = perf_counter()
+        await retriever.search(message, 12)
+        times["retrieval"].append(perf_counter() - started)
+        question = Question(message=message)
+        started = perf_counter()
+        await chat.answer(question)
+        times["turn"].append(perf_counter() - started)
+    bare.close()
+    figures = {f"{name}_p50_ms": statistics.median(taken) * 1e3 for name, taken in times.items()}
+    figures |= {f"{name}_p95_ms": statistics.quantiles(taken, n=20)[-1] * 1e3 for name, taken in times.items()}
+    return figures | {"ratio": figures["turn_p50_ms"] / figures["database_p50_ms"]}
+
+
+class _Recorded:
+    """A store that only records."""
+
+    def __init__(self, recorder: _Recorder) -> None:
+        self._recorder = recorder
+
+    def reading(self, _operation: str) -> "_Recorded":
+        return self
+
+    async def __aenter__(self) -> Any:
+        return self._recorder.fetch
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+
+def table(figures: dict[str, float]) -> str:
+    """The figures for people."""
+    rows = [f"{'':26}{'p50':>9}{'p95':>9}"]
+    for name, label in (
+        ("database", "the database alone"),
+        ("retrieval", "found and ranked"),
+        ("turn", "the whole turn"),
+    ):
+        rows.append(f"{label:26}{figures[f'{name}_p50_ms']:6.2f} ms{figures[f'{name}_p95_ms']:6.2f} ms")
+    rows.append(f"{'turn / database':26}{figures['ratio']:6.2f}    (promised: at most {PROMISED:g})")
+    return "\n".join(rows)
+
+
+def main() -> dict[str, float]:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as folder:
+        figures = asyncio.run(measure(Path(folder)))
+    print(table(figures))
+    return figures
+
+
+if __name__ == "__main__":
+    main()

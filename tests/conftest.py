@@ -1,0 +1,42 @@
+"""Fixtures for every test: a server of one's own, or the one that all tests of a session may ask."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import ROOT, ServerProcess, running
+
+
+@pytest.fixture(scope="session")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database into which the project's own documents have been ingested; copy it, do not write to it."""
+    database = tmp_path_factory.mktemp("documents") / "chatkit.db"
+    project = ServerProcess(ROOT, DATABASE_URL=f"sqlite+aiosqlite:///{database}")
+    done = project.command("server", "ingest", "widget/README.md", "docs")
+    assert done.returncode == 0, done.stderr.decode()
+    return database
+
+
+@pytest.fixture(scope="session")
+def asked(tmp_path_factory: pytest.TempPathFactory, documents: Path) -> Iterator[ServerProcess]:
+    """A server with documents that any test may ask; nobody may break it."""
+    folder = tmp_path_factory.mktemp("asked")
+    (folder / "var").mkdir()
+    (folder / "var" / "chatkit.db").write_bytes(documents.read_bytes())
+    with running(folder) as server:
+        yield server
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server of the test's own, without documents."""
+    with running(tmp_path / "server") as own:
+        yield own
+
+
+@pytest.fixture
+def rng() -> random.Random:
+    """Randomness that is the same in every run."""
+    return random.Random(20260101)

@@ -1,0 +1,18 @@
+"""What the code can tell itself, the documents say as it does."""
+
+import pytest
+
+from server import routes
+from tests.docs.reading import ROOT, headings
+from tests.docs.reference import PARTS, told, written
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_the_documents_say_what_the_code_does(name: str) -> None:
+    assert written(name) == told(name), "python -m tests.docs.reference writes it anew"
+
+
+def test_every_route_of_the_api_has_its_section() -> None:
+    sections = {text for _, text in headings(ROOT / "docs" / "API.md")}
+    missing = {f"{route.method} {route.path}" for route in routes.table(test_mode=True)} - sections
+    assert not missing

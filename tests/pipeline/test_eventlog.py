@@ -1,0 +1,252 @@
+"""From the call to the disk: what is accepted is written, once, in order, and what is not is told."""
+
+import asyncio
+import errno
+import json
+import os
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.catalogue import Event, Field, Observation, declare
+from pipeline.eventlog import EventLog
+from pipeline.log import Log
+from pipeline.reader import lines
+from pipeline.segments import FolderInUse, live_segments
+from pipeline.writer import Rotation
+
+from .conftest import Read
+
+declare(
+    [
+        Event(
+            "test_counted",
+            "INFO",
+            "",
+            {"n": Field(""), "text": Field("")},
+            observe=lambda fields: Observation("/r", fields["n"], False, False),
+        )
+    ]
+)
+
+
+async def test_every_event_is_written_once_and_in_order(log: Log, events: EventLog, written: Read) -> None:
+    for number in range(20_000):
+        log.info("test_counted", n=number)
+        if number % 1000 == 0:
+            await asyncio.sleep(0)
+    assert await events.close()
+    assert [event["n"] for event in written()] == list(range(20_000))
+    assert [event["seq"] for event in written()] == list(range(2, 20_002))
+
+
+async def test_the_windows_count_what_is_written(log: Log, events: EventLog) -> None:
+    for number in range(100):
+        log.info("test_counted", n=number)
+    log.info("something_else")
+    await events.close()
+    assert events.windows.totals().requests == 100
+    assert events.windows.totals().average_ms == pytest.approx(49.5)
+    assert events.status().written == 101
+
+
+async def test_a_call_never_waits_for_the_disk(
+    log: Log, events: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = asyncio.Event()
+
+    async def hung(self: Any, until: int) -> None:
+        del self, until
+        await release.wait()
+
+    monkeypatch.setattr(type(events._writer), "_write", hung)
+    started = asyncio.get_running_loop().time()
+    for number in range(1000):
+        log.info("test_counted", n=number)
+        await asyncio.sleep(0)
+    assert events.status().queue_depth > 0
+    assert asyncio.get_running_loop().time() - started < 5
+    monkeypatch.undo()
+    release.set()
+
+
+async def test_a_segment_opens_with_a_line_by_which_shippers_know_it(folder: Path, log: Log) -> None:
+    beginnings = set()
+    for _ in range(5):
+        opened = await EventLog(folder, log=log, rotation=Rotation(4_096, 3600)).open()
+        for number in range(50):
+            log.info("test_counted", n=number, text="x" * 200)
+            if number % 10 == 9:
+                await asyncio.sleep(0.02)
+        await opened.close()
+        log.identify(boot=f"boot{_}", version="1", config="c")
+    segments = live_segments(folder)
+    assert len(segments) > 10
+    for segment in segments:
+        first = segment.read_bytes().split(b"\n")[0] + b"\n"
+        assert len(first) >= 1_024
+        assert json.loads(first)["event"] == "segment_opened"
+        beginnings.add(first[:200])
+        assert stat.S_IMODE(segment.stat().st_mode) == 0o640
+    assert len(beginnings) == len(segments)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o750
+
+
+async def test_segments_end_by_size_and_by_age_and_nothing_is_lost(
+    folder: Path, log: Log, written: Read
+) -> None:
+    opened = await EventLog(folder, log=log, rotation=Rotation(max_bytes=10_000, max_seconds=0.2)).open()
+    for number in range(300):
+        log.info("test_counted", n=number, text="x" * 100)
+        await asyncio.sleep(0.002)
+    await opened.close()
+    segments = live_segments(folder)
+    assert len(segments) > 3
+    assert [event["n"] for event in written()] == list(range(300))
+    names = [json.loads(segment.read_bytes().split(b"\n")[0])["previous"] for segment in segments]
+    assert names == [None, *(segment.name for segment in segments[:-1])]
+
+
+async def test_a_second_log_on_one_folder_is_refused(folder: Path, events: EventLog) -> None:
+    assert events.running
+    with pytest.raises(FolderInUse):
+        await EventLog(folder, log=Log()).open()
+    await events.close()
+    again = await EventLog(folder, log=Log()).open()
+    await again.close()
+
+
+async def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="file"):
+        await EventLog(tmp_path / "file" / "log", log=Log()).open()
+
+
+class FullDisk:
+    """Stands between the writer and its file: takes `free` bytes, then has no room until it is given some.
+
+    A real full disk is in `tests/faults`; this is the far edge at which it answers, for every byte at which it can.
+    """
+
+    def __init__(self, file: Any, free: int, error: int) -> None:
+        self.file, self.free, self.error = file, free, error
+
+    async def write(self, data: bytes) -> int:
+        if self.free <= 0:
+            raise OSError(self.error, os.strerror(self.error))
+        taken = await self.file.write(data[: min(self.free, len(data))])
+        self.free -= taken
+        return int(taken)
+
+    async def close(self) -> None:
+        await self.file.close()
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
+@pytest.mark.parametrize("free", [0, 1, 150, 777])
+async def test_a_failing_disk_loses_nothing_that_fits_in_memory(
+    log: Log,
+    events: EventLog,
+    written: Read,
+    free: int,
+    error: int,
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    disk = FullDisk(events._writer._file, free, error)
+    events._writer._file = disk  # type: ignore[assignment]
+    for number in range(50):
+        log.info("test_counted", n=number)
+    await asyncio.sleep(0.03)
+    full = error in {errno.ENOSPC, errno.EDQUOT}
+    assert events.status().failing_seconds > 0
+    assert events.status().failure == errno.errorcode[error]
+    if full:
+        await asyncio.sleep(0.2)
+        assert events.status().failing_seconds > 0
+        disk.free = 1 << 20
+    assert await events.close()
+    told = [json.loads(line) for line in capsysbinary.readouterr().err.splitlines()]
+    assert [event["event"] for event in told] == ["log_write_failed"]
+    found = [line for line in lines(events.folder) if line.fault is None and line.event is not None]
+    numbers = [line.event["n"] for line in found if line.event is not None and "n" in line.event]
+    assert numbers == list(range(50))
+    torn = [line for line in lines(events.folder) if line.fault is not None]
+    assert len(torn) <= (0 if full else 1)
+    assert [
+        line.event["errno"] for line in found if line.event and line.event["event"] == "log_write_resumed"
+    ] == [errno.errorcode[error]]
+
+
+async def test_what_has_no_room_is_counted_by_level_least_important_first(folder: Path, log: Log) -> None:
+    opened = await EventLog(folder, log=log, level="DEBUG", ring_bytes=1 << 16).open()
+    for _ in range(2_000):
+        log.debug("test_noise", text="x" * 100)
+    for number in range(60):
+        log.info("test_counted", n=number, text="x" * 100)
+    for _ in range(5):
+        log.error("test_trouble", text="x" * 100)
+    dropped = opened.status().dropped
+    await asyncio.sleep(0.1)
+    assert await opened.close()
+    found = [line.event for line in lines(folder) if line.event is not None]
+    (told,) = [event for event in found if event["event"] == "events_dropped"]
+    assert told["by_level"].keys() == {"DEBUG"}
+    assert told["count"] == told["by_level"]["DEBUG"] == dropped > 1_000
+    assert sum(event["event"] == "test_trouble" for event in found) == 5
+    assert sum(event["event"] == "test_counted" for event in found) == 60
+    # Accepted is written, and the rest is told: no number is unaccounted for.
+    numbers = {event["seq"] for event in found}
+    missing = set(range(1, max(numbers) + 1)) - numbers
+    assert len(missing) == dropped
+    assert told["from_seq"] == min(missing)
+    assert told["to_seq"] == max(missing)
+
+
+async def test_a_response_that_has_no_room_in_the_log_is_still_in_the_figures(folder: Path, log: Log) -> None:
+    opened = await EventLog(folder, log=log, ring_bytes=1 << 16).open()
+    for number in range(1_000):
+        log.info("test_counted", n=number, text="x" * 200)
+    assert opened.status().dropped > 0
+    await asyncio.sleep(0.1)
+    assert opened.windows.totals().requests == 1_000
+    await opened.close()
+
+
+async def test_a_bug_in_the_windows_does_not_stop_the_writer(
+    log: Log, events: EventLog, written: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(events.windows, "observe", broken)
+    log.info("test_counted", n=1)
+    await asyncio.sleep(0.05)
+    log.info("test_counted", n=2)
+    assert await events.close()
+    assert [event["n"] for event in written()] == [1, 2]
+
+
+async def test_a_disk_that_never_answers_does_not_hold_up_the_end(
+    log: Log, events: EventLog, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    async def hung(_: bytes) -> int:
+        await asyncio.Event().wait()
+        return 0
+
+    monkeypatch.setattr(events._writer._file, "write", hung)
+    log.info("test_counted", n=1)
+    started = time.monotonic()
+    assert not await events.close(seconds=0.2)
+    assert time.monotonic() - started < 5
+    assert json.loads(capsysbinary.readouterr().err)["event"] == "log_closed_early"
+
+
+async def test_who_logs_after_the_end_is_heard_on_standard_error(
+    log: Log, events: EventLog, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    await events.close()
+    log.warning("too_late")
+    assert json.loads(capsysbinary.readouterr().err)["event"] == "too_late"

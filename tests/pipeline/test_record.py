@@ -1,0 +1,142 @@
+"""One line, whatever the record holds."""
+
+import json
+import math
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.record import LINE_LIMIT, encode
+from tests.shared import naughty_strings
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise ValueError("no")
+
+
+class Word(str):
+    __slots__ = ()
+
+
+def cycle() -> list[Any]:
+    ring: list[Any] = []
+    ring.append({"again": ring})
+    return ring
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+HOSTILE = {
+    "bytes": b"\xff\x00abc",
+    "a set": {3},
+    "a lone surrogate": "\ud800 here",
+    "a surrogate as a key": {"\udfff": 1},
+    "not a number": math.nan,
+    "infinity": math.inf,
+    "an integer of 5,000 digits": 10**5000,
+    "a negative one": -(10**300),
+    "a cycle": cycle(),
+    "a deep nest": nested(5000),
+    "an object that cannot be shown": Unprintable(),
+    "keys that are no strings": {1: "a", (2, 3): "b", None: "c"},
+    "a subclass of str": Word("word"),
+    "a class": int,
+    "a generator": (number for number in range(3)),
+    "a view": memoryview(b"view"),
+}
+
+
+def read(line: bytes) -> dict[str, Any]:
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert len(line) <= LINE_LIMIT
+    value = json.loads(line)
+    assert isinstance(value, dict)
+    return value
+
+
+@pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_value_becomes_something_printable_and_the_rest_stays(value: object) -> None:
+    assert read(encode({"event": "e", "value": value, "after": 1}))["after"] == 1
+
+
+def test_the_hostile_values_are_hostile() -> None:
+    refused = 0
+    for value in HOSTILE.values():
+        try:
+            orjson.dumps(value)
+        except orjson.JSONEncodeError:
+            refused += 1
+    assert refused >= len(HOSTILE) - 3
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner) | st.frozensets(st.text())
+    ),
+    max_leaves=30,
+)
+
+
+@given(st.dictionaries(st.text(), json_values))
+def test_any_record_becomes_one_line_that_json_reads(record: dict[str, Any]) -> None:
+    read(encode(record))
+
+
+@given(st.text())
+def test_text_comes_back_as_it_was(text: str) -> None:
+    if len(text) < 500:
+        assert read(encode({"text": text}))["text"] == text
+
+
+@given(st.text(alphabet="\x00\x1b\x7f\x80\x9b\u2028\u2029a\nß"))
+def test_no_control_character_stands_raw_in_a_line(text: str) -> None:
+    line = encode({"text": text}).decode()
+    assert [char for char in line[:-1] if not char.isprintable()] == []
+    assert len(line.splitlines()) == 1
+
+
+@pytest.mark.parametrize("size", [7_900, 8_000, 8_100, 20_000, 1_000_000])
+@pytest.mark.parametrize("unit", ["a", "\x01", "é", "\U0001f600", "\x9b", '"'])
+def test_an_oversized_text_is_cut_marked_and_still_text(size: int, unit: str) -> None:
+    record = {"timestamp": "t", "event": "e", "small": "kept", "large": unit * size}
+    event = read(encode(record))
+    assert event["small"] == "kept"
+    if event["large"] != record["large"]:
+        assert event["truncated"] == ["large"]
+        assert record["large"].startswith(event["large"])
+        assert len(encode(record)) > LINE_LIMIT // 2
+
+
+def test_a_list_is_cut_to_its_first_items_and_stays_a_list() -> None:
+    event = read(encode({"frames": [{"line": number, "text": "x" * 100} for number in range(500)]}))
+    assert event["truncated"] == ["frames"]
+    assert event["frames"] == [{"line": number, "text": "x" * 100} for number in range(len(event["frames"]))]
+
+
+@pytest.mark.parametrize("count", [100, 1_000, 50_000])
+def test_fields_beyond_what_a_line_can_name_are_counted(count: int) -> None:
+    event = read(encode({"event": "e", **{f"field_{number}": "v" * 50 for number in range(count)}}))
+    assert event["event"] == "e"
+    kept = sum(name.startswith("field_") for name in event)
+    if kept < count:
+        assert event["truncated"][-1] == f"{count - kept} fields"
+
+
+def test_a_field_whose_name_alone_is_too_long_is_left_out() -> None:
+    assert read(encode({"event": "e", "n" * 9_000: 1})) == {"event": "e", "truncated": ["1 fields"]}
+
+
+def test_every_naughty_string_comes_back_as_it_was() -> None:
+    for text in naughty_strings():
+        assert read(encode({"text": text, f"name {text}": 1}))["text"] == text
