@@ -125,7 +125,7 @@ async def _serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked, number)
     try:
-        url = await server.start()
+        url, listening = await server.start()
     except FolderInUse as error:
         return _start_failed(
             "open the log", error, f"Stop the other server, or set LOG_DIR. (LOG_DIR={settings.log_dir})"
@@ -147,7 +147,7 @@ async def _serve(settings: Settings) -> int:
         return _start_failed(
             "listen", error, f"Another program has this port? Set PORT, or HOST. (PORT={settings.port})"
         )
-    _announce(url, settings)
+    _announce(url, listening, settings)
     await stop.wait()
     drained = await server.stop(reason[0])
     if not drained:
@@ -161,16 +161,18 @@ def _start_failed(what: str, reason: BaseException, fix: str) -> int:
     return EX_CONFIG
 
 
-def _announce(url: str, settings: Settings) -> None:
+def _announce(url: str, listening: str, settings: Settings) -> None:
     """Where it is, where it writes, how to trace: for people on a terminal, as an event for programs."""
     if not sys.stderr.isatty():
-        standard_error.info("server_started", url=url, environment=settings.environment)
+        standard_error.info("server_started", url=url, listening=listening, environment=settings.environment)
         return
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
     console.print(f"\n  [bold]ChatKit {VERSION}[/]  {settings.environment}\n")
     console.print(f"  Ask it       {url}")
+    if listening != url:
+        console.print(f"  Listening    {listening}")
     console.print(f"  Event log    {settings.log_dir}/")
     console.print("  Follow it    python -m pipeline tail -f")
     console.print("  Trace an ID  python -m pipeline trace ID")

@@ -45,7 +45,8 @@ declare(
             "INFO",
             "The server takes requests.",
             {
-                "url": Field("where"),
+                "url": Field("where visitors reach it"),
+                "listening": Field("the address it listens on"),
                 "environment": Field("development or production"),
                 "settings": Field("what is in force, secrets masked"),
                 "previous_boot": Field("the start before this one that wrote to the same folder, or null"),
@@ -102,8 +103,8 @@ class Server:
         self._meter: Meter | None = None
         self._background: list[asyncio.Task[None]] = []
 
-    async def start(self) -> str:
-        """Open everything and listen; the address at which it does.
+    async def start(self) -> tuple[str, str]:
+        """Open everything and listen; where visitors reach it, and the address on which it listens.
 
         Raises ``FolderInUse``, ``OSError`` (the log's folder or the port), ``StoreUnavailable`` and ``DatabaseOutdated``;
         what was opened by then is closed again.
@@ -114,7 +115,7 @@ class Server:
             await self.stop("failed start")
             raise
 
-    async def _start(self) -> str:
+    async def _start(self) -> tuple[str, str]:
         settings = self.settings
         asyncio.get_running_loop().set_default_executor(ContextExecutor(thread_name_prefix="worker"))
         previous = last_start(settings.log_dir)
@@ -160,16 +161,18 @@ class Server:
         await health.database_connected()
         if previous is not None and previous.config != settings.fingerprint:
             log.info("config_changed", previous=previous.config, current=settings.fingerprint)
-        url = _url(runner, settings)
+        listening = _listening(runner)
+        url = settings.base_url or listening
         log.info(
             "server_started",
             url=url,
+            listening=listening,
             environment=settings.environment,
             settings=masked(settings),
             previous_boot=previous.boot if previous is not None else None,
             previous_boot_crashed=previous is not None and not previous.stopped,
         )
-        return url
+        return url, listening
 
     async def stop(self, reason: str) -> bool:
         """Close the door, finish what is in flight, drain the log, close the store. False when the log was not drained."""
@@ -249,7 +252,7 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _url(runner: Runner, settings: Settings) -> str:
-    """Where the server listens; the port may have been any free one."""
+def _listening(runner: Runner) -> str:
+    """The address that was bound; its port may have been any free one."""
     host, port = runner.addresses[0][:2]
-    return settings.base_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -44,6 +44,13 @@ def clean_environment(**settings: str) -> dict[str, str]:
     return kept | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | settings
 
 
+def free_port() -> int:
+    """A port that nobody has just now."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
 class ServerProcess:
     """`python -m server` in `folder`. `url` is where it listens once it has started."""
 
@@ -94,7 +101,7 @@ class ServerProcess:
             said = self.stderr.read_bytes()[seen:]
             for line in said.splitlines():
                 if b'"server_started"' in line:
-                    self.url = json.loads(line)["url"]
+                    self.url = json.loads(line)["listening"]
                     return self
             if self.process.poll() is not None:
                 raise AssertionError(f"the server ended with {self.process.returncode}: {said.decode()}")

@@ -3,7 +3,6 @@
 It is log line and metric at once: the windows count what this says (see `pipeline.windows`).
 """
 
-import asyncio
 import functools
 import re
 import time
@@ -17,7 +16,7 @@ from pipeline.context import current
 from pipeline.heartbeat import LoopLag
 from pipeline.log import log
 from pipeline.redact import scrub
-from server.request import CLIENT, STARTED, Handler, Middleware, client_is_gone, route_of
+from server.request import CLIENT, STARTED, Handler, Middleware, route_of
 
 CLIENT_CLOSED_STATUS = 499
 """Logged for a client that left before its answer began; the number is nginx's, it is never sent."""
@@ -92,10 +91,7 @@ def access(meter: Meter) -> Middleware:
             outcome = _outcome(response.status)
         except ConnectionError:
             outcome = "client_closed"
-        except asyncio.CancelledError:
-            outcome = "client_closed" if client_is_gone(request) else "aborted"
-            raise
-        finally:
+        finally:  # A cancelled handler, which only a stop that could not wait leaves, keeps the outcome `aborted`.
             meter.inflight -= 1
             sent = response if response is not None else request.get(STARTED)
             status = sent.status if sent is not None else CLIENT_CLOSED_STATUS

@@ -122,15 +122,15 @@ class _Collector:
         yield from (requests, errors, limited, duration)
 
         response = core.GaugeMetricFamily(
-            "chatkit_response_seconds", "Quantiles of rolling windows.", labels=["window", "quantile"]
+            "chatkit_response_seconds", "Percentiles of rolling windows.", labels=["window", "percentile"]
         )
         for minutes, summary in events.windows.summaries().items():
-            for quantile, value in (
-                ("0.5", summary.p50_ms),
-                ("0.95", summary.p95_ms),
-                ("0.99", summary.p99_ms),
+            for percentile, value in (
+                ("50", summary.p50_ms),
+                ("95", summary.p95_ms),
+                ("99", summary.p99_ms),
             ):
-                response.add_metric([f"{minutes}m", quantile], value / 1000)
+                response.add_metric([f"{minutes}m", percentile], value / 1000)
         yield response
 
         status = events.status()

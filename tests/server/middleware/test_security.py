@@ -59,12 +59,10 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> "ServerProcess":  # 
         "BASE_URL": "https://chat.example.com",
         "TRUSTED_PROXIES": "127.0.0.1",
         "INTEGRATION_TEST_MODE": "false",
-        "PORT": "18431",
     }
     server = ServerProcess(folder, **settings)
     assert server.command("server", "migrate").returncode == 0
     with running(folder, **settings) as started:
-        started.url = "http://127.0.0.1:18431"
         yield started
 
 

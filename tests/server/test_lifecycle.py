@@ -1,0 +1,204 @@
+"""Start and stop: in order, in time, with nothing lost, and with words when it cannot be."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.harness import ServerProcess, exchange, free_port, request_bytes, running
+
+
+def failed_start(server: ServerProcess) -> dict[str, str]:
+    """The one event with which a start is refused."""
+    done = server.command("server")
+    assert done.returncode == 78, done.stderr.decode()
+    told = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [event["event"] for event in told] == ["start_failed"]
+    assert told[0]["fix"]
+    return told[0]
+
+
+def test_a_start_and_a_stop_are_the_first_and_the_last_thing_in_the_log(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        assert server.stop() == 0
+        events = [event["event"] for event in server.events()]
+        assert events[0] == "segment_opened"
+        assert "server_started" in events
+        assert events[-2:] == ["server_stopping", "server_stopped"]
+        (started,) = server.events("server_started")
+        assert started["previous_boot"] is None
+        assert started["previous_boot_crashed"] is False
+        assert started["settings"]["ENVIRONMENT"] == "development"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_both_signals_stop_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    with running(tmp_path) as server:
+        assert server.stop(number) == 0
+        assert server.events("server_stopping")[0]["reason"] == number.name
+
+
+def test_a_start_after_a_kill_says_that_the_one_before_crashed(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        first = server.events("server_started")[0]["boot"]
+        server.kill()
+        server.start()
+        second = server.wait_for("server_started", 2)[-1]
+        assert (second["previous_boot"], second["previous_boot_crashed"]) == (first, True)
+        server.stop()
+        server.start()
+        third = server.wait_for("server_started", 3)[-1]
+        assert (third["previous_boot"], third["previous_boot_crashed"]) == (second["boot"], False)
+
+
+def test_a_start_with_other_settings_says_so(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        server.stop()
+        server.settings["LOG_LINGER_MS"] = "2"
+        server.start()
+        (changed,) = server.wait_for("config_changed")
+        started = server.events("server_started")
+        assert [event["config"] for event in started] == [changed["previous"], changed["current"]]
+
+
+def test_without_a_terminal_the_banner_is_an_event(server: ServerProcess) -> None:
+    (line,) = server.stderr.read_bytes().splitlines()
+    assert json.loads(line)["listening"] == server.url
+
+
+def test_a_port_that_is_taken_is_said_plainly(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        told = failed_start(ServerProcess(tmp_path, PORT=str(taken.getsockname()[1])))
+    assert told["what"] == "listen"
+    assert "PORT" in told["fix"]
+
+
+def test_a_second_server_on_one_log_is_refused_and_the_first_goes_on(server: ServerProcess) -> None:
+    told = failed_start(ServerProcess(server.folder, PORT=str(free_port())))
+    assert told["what"] == "open the log"
+    assert "LOG_DIR" in told["fix"]
+    assert exchange(server.address, request_bytes("GET", "/health")).status == 200
+    assert len(server.events("server_started")) == 1
+
+
+def test_a_log_that_cannot_be_opened_is_a_server_that_does_not_start(tmp_path: Path) -> None:
+    (tmp_path / "in-the-way").write_text("a file, not a folder")
+    told = failed_start(ServerProcess(tmp_path, LOG_DIR="in-the-way/log"))
+    assert told["what"] == "write the log"
+    assert "LOG_DIR" in told["fix"]
+
+
+def test_a_database_that_cannot_be_opened_is_said_plainly(tmp_path: Path) -> None:
+    (tmp_path / "broken.db").write_bytes(b"this is no database" * 1000)
+    told = failed_start(ServerProcess(tmp_path, DATABASE_URL="sqlite+aiosqlite:///broken.db"))
+    assert told["what"] == "open the database"
+
+
+def test_production_does_not_migrate_by_itself(tmp_path: Path) -> None:
+    server = ServerProcess(
+        tmp_path,
+        ENVIRONMENT="production",
+        SECRET_KEY="q8Zt3vYw0Lk5NnRb7HsXcD2eMfGaPjUiQ4xE6rTyW1o",
+        DATABASE_URL="sqlite+aiosqlite:///var/chatkit.db",
+        BASE_URL="https://chat.example.com",
+        TRUSTED_PROXIES="127.0.0.1",
+        INTEGRATION_TEST_MODE="false",
+    )
+    assert failed_start(server)["fix"] == "python -m server migrate"
+    assert server.command("server", "migrate").returncode == 0
+    server.start()
+    assert server.stop() == 0
+
+
+def test_a_run_writes_only_where_it_is_told_to(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        exchange(server.address, request_bytes("GET", "/"))
+        server.stop()
+        server.stderr.unlink()
+        assert {path.name for path in tmp_path.iterdir()} == {"var"}
+        assert {path.name.partition("-")[0].partition(".")[0] for path in (tmp_path / "var").iterdir()} == {
+            "log",
+            "state",
+            "chatkit",
+        }
+
+
+def test_a_request_in_flight_is_finished_and_new_ones_are_turned_away(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        slow = socket.create_connection(server.address, timeout=10)
+        slow.sendall(request_bytes("GET", "/test/faults/slow?seconds=1", {"X-Request-ID": "in-flight"}))
+        server.wait_for("fault_injected", request_id="in-flight")
+        assert server.process is not None
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for("server_stopping")
+        with pytest.raises(ConnectionError):
+            exchange(server.address, request_bytes("GET", "/health"))
+        answer = slow.recv(65536)
+        slow.close()
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert server.process.wait(10) == 0
+        (event,) = server.events("http_request", request_id="in-flight")
+        assert event["outcome"] == "ok"
+        order = [
+            e["event"]
+            for e in server.events()
+            if e["event"] in {"server_stopping", "http_request", "server_stopped"}
+        ]
+        assert order == ["server_stopping", "http_request", "server_stopped"]
+
+
+def test_a_request_that_does_not_end_is_cut_off_at_the_deadline_and_recorded(tmp_path: Path) -> None:
+    with running(tmp_path, SHUTDOWN_SECONDS="1") as server:
+        slow = socket.create_connection(server.address, timeout=10)
+        slow.sendall(request_bytes("GET", "/test/faults/slow?seconds=30", {"X-Request-ID": "endless"}))
+        server.wait_for("fault_injected", request_id="endless")
+        started = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - started < 5
+        slow.close()
+        (event,) = server.events("http_request", request_id="endless")
+        assert event["outcome"] == "aborted"
+        assert server.events()[-1]["event"] == "server_stopped"
+
+
+async def test_every_answer_given_before_a_stop_under_load_is_in_the_log(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        answered: dict[str, int] = {}
+        sent = 0
+
+        async def visitor(name: str) -> None:
+            nonlocal sent
+            async with aiohttp.ClientSession() as session:
+                for number in range(100_000):
+                    request_id = f"{name}-{number}"
+                    sent += 1
+                    try:
+                        async with session.get(
+                            server.url + "/nowhere", headers={"X-Request-ID": request_id}
+                        ) as response:
+                            await response.read()
+                            answered[request_id] = response.status
+                    except aiohttp.ClientError:
+                        return
+
+        visitors = [asyncio.create_task(visitor(f"v{number}")) for number in range(16)]
+        await asyncio.sleep(1.0)
+        assert server.process is not None
+        os.kill(server.process.pid, signal.SIGTERM)
+        await asyncio.wait_for(asyncio.gather(*visitors), 20)
+        assert server.process.wait(20) == 0
+        logged = {event["request_id"]: event["status"] for event in server.events("http_request")}
+        assert len(answered) > 200
+        assert answered.items() <= logged.items()
+        assert len(logged) <= sent
+        sequence = sorted(event["seq"] for event in server.events())
+        assert sequence == list(range(1, len(sequence) + 1))
+        assert server.events()[-1]["event"] == "server_stopped"

@@ -1,0 +1,227 @@
+"""Settings come from three places in one order, and what is not fit to run with is refused before anything starts."""
+
+import json
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.settings import Settings, SettingsError, load, masked, table
+from tests.harness import ServerProcess
+
+GOOD_KEY = "q8Zt3vYw0Lk5NnRb7HsXcD2eMfGaPjUiQ4xE6rTyW1o"
+PRODUCTION = {
+    "ENVIRONMENT": "production",
+    "SECRET_KEY": GOOD_KEY,
+    "DATABASE_URL": "sqlite+aiosqlite:///var/chatkit.db",
+    "BASE_URL": "https://chat.example.com",
+    "TRUSTED_PROXIES": "127.0.0.1",
+}
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder and an empty environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def give(**settings: str) -> None:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+
+    return give
+
+
+def refused() -> dict[str, str]:
+    """Each refused setting and what is wrong with it."""
+    with pytest.raises(SettingsError) as error:
+        load()
+    for problem in error.value.problems:
+        assert problem.fix
+    return {problem.setting: problem.problem for problem in error.value.problems}
+
+
+def test_without_any_setting_it_is_development_on_this_machine() -> None:
+    settings = load()
+    assert (settings.environment, settings.host, settings.port) == ("development", "127.0.0.1", 8000)
+
+
+def test_the_environment_wins_over_dotenv_and_that_over_the_file(nowhere: Path, given: Any) -> None:
+    (nowhere / "config").mkdir()
+    (nowhere / "config" / "chatkit.toml").write_text('port = 1001\nhost = "127.0.0.2"\nlog_level = "ERROR"\n')
+    (nowhere / ".env").write_text("PORT=1002\nHOST=127.0.0.3\n")
+    given(PORT="1003")
+    settings = load()
+    assert (settings.port, settings.host, settings.log_level) == (1003, "127.0.0.3", "ERROR")
+
+
+def test_lists_may_be_written_by_comma_or_as_lists(nowhere: Path, given: Any) -> None:
+    (nowhere / "config").mkdir()
+    (nowhere / "config" / "chatkit.toml").write_text(
+        'cors_origins = ["https://a.example", "https://b.example:8443"]\n'
+    )
+    assert load().cors_origins == ("https://a.example", "https://b.example:8443")
+    given(CORS_ORIGINS=" https://c.example , https://d.example ")
+    assert load().cors_origins == ("https://c.example", "https://d.example")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "eighty"), ("PORT", "70000"), ("PORT", "-1"), ("ENVIRONMENT", "staging"), ("LOG_LEVEL", "LOUD"),
+        ("CORS_ORIGINS", "https://a.example/path"), ("CORS_ORIGINS", "*"), ("CORS_ORIGINS", "a.example"),
+        ("TRUSTED_PROXIES", "10.0.0.0/33"), ("TRUSTED_PROXIES", "proxy.internal"), ("BASE_URL", "chat.example.com"),
+        ("INTEGRATION_TEST_MODE", "perhaps"), ("LOG_RING_BYTES", "1"), ("SHUTDOWN_SECONDS", "0"),
+        ("DATABASE_URL", "postgresql+asyncpg://u:hunter2pw@db/chat"), ("SECRET_KEY", "hunter2pw"),
+    ],
+)  # fmt: skip
+def test_a_bad_setting_is_named_with_a_fix_and_without_its_value(given: Any, name: str, value: str) -> None:
+    given(**{name: value})
+    with pytest.raises(SettingsError) as error:
+        load()
+    assert [problem.setting for problem in error.value.problems] == [name]
+    assert "hunter2pw" not in str(error.value.problems)
+    assert "hunter2pw" not in str(error.value)
+
+
+def test_every_bad_setting_is_named_at_once(given: Any) -> None:
+    given(ENVIRONMENT="production", PORT="x", LOG_LEVEL="LOUD")
+    assert refused().keys() == {
+        "PORT",
+        "LOG_LEVEL",
+        "SECRET_KEY",
+        "DATABASE_URL",
+        "BASE_URL",
+        "TRUSTED_PROXIES",
+    }
+
+
+def test_production_with_all_it_needs_is_accepted(given: Any) -> None:
+    given(**PRODUCTION)
+    assert load().production
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "DATABASE_URL", "BASE_URL", "TRUSTED_PROXIES"])
+def test_production_refuses_to_guess(given: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    given(**PRODUCTION)
+    monkeypatch.delenv(name)
+    assert refused().keys() == {name}
+
+
+def test_production_refuses_plain_http_and_test_mode(given: Any) -> None:
+    given(**PRODUCTION, INTEGRATION_TEST_MODE="true")
+    given(BASE_URL="http://chat.example.com")
+    assert refused().keys() == {"BASE_URL", "INTEGRATION_TEST_MODE"}
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "chat.example.com"])
+def test_test_mode_is_refused_where_others_can_reach_it(given: Any, host: str) -> None:
+    given(INTEGRATION_TEST_MODE="true", HOST=host)
+    assert refused().keys() == {"INTEGRATION_TEST_MODE"}
+    given(INTEGRATION_TEST_MODE="false")
+    assert load().host == host
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_test_mode_is_allowed_on_this_machine(given: Any, host: str) -> None:
+    given(INTEGRATION_TEST_MODE="true", HOST=host)
+    assert load().integration_test_mode
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "short", "a" * 64, "0123456789" * 5, "abcdefghijklmnopqrstuvwxyz0123456789", "ab" * 40, "changeme" * 6,
+        "your-secret-key-change-in-production", "x9!k" * 12, f"{GOOD_KEY},short",
+    ],
+)  # fmt: skip
+def test_a_key_that_can_be_guessed_is_refused(given: Any, key: str) -> None:
+    given(SECRET_KEY=key)
+    assert refused().keys() == {"SECRET_KEY"}
+
+
+def test_random_keys_are_accepted_several_of_them_too(given: Any) -> None:
+    for _ in range(2000):
+        given(SECRET_KEY=f"{secrets.token_urlsafe(32)}, {secrets.token_hex(32)}")
+        assert len(load().secret_keys) == 2
+
+
+def test_a_misspelt_name_in_our_own_files_is_refused_with_the_right_one(nowhere: Path) -> None:
+    (nowhere / "config").mkdir()
+    (nowhere / "config" / "chatkit.toml").write_text("prot = 80\nunknown_thing = 1\n")
+    (nowhere / ".env").write_text("LOG_LEVLE=DEBUG\nDOCKER_IMAGE=x\n")
+    with pytest.raises(SettingsError) as error:
+        load()
+    assert {problem.setting: problem.fix for problem in error.value.problems} == {
+        "PROT": "Did you mean PORT?",
+        "UNKNOWN_THING": "Remove it; `python -m server check --help` lists them all.",
+        "LOG_LEVLE": "Did you mean LOG_LEVEL?",
+    }
+
+
+def test_a_file_that_is_no_toml_is_refused_with_the_line(nowhere: Path) -> None:
+    (nowhere / "config").mkdir()
+    (nowhere / "config" / "chatkit.toml").write_text("port = \n")
+    assert "line 1" in refused()["config/chatkit.toml"]
+
+
+def test_what_is_shown_hides_secrets(given: Any) -> None:
+    given(SECRET_KEY=GOOD_KEY)
+    settings = load()
+    assert masked(settings)["SECRET_KEY"] == "(set: 1)"
+    assert GOOD_KEY not in json.dumps(masked(settings))
+    assert GOOD_KEY not in repr(settings)
+    assert list(masked(settings)) == [name for name, *_ in table()]
+
+
+def test_the_hash_of_the_settings_changes_with_any_of_them(given: Any) -> None:
+    seen = {load().fingerprint}
+    for name, value in {"PORT": "81", "SECRET_KEY": GOOD_KEY, "CORS_ORIGINS": "https://a.example"}.items():
+        given(**{name: value})
+        seen.add(load().fingerprint)
+    assert len(seen) == 4
+    assert load().fingerprint == load().fingerprint
+
+
+def test_every_setting_has_help() -> None:
+    assert all(len(text) > 15 for _, _, _, text in table())
+
+
+def test_the_server_refuses_with_one_event_on_standard_error_and_status_78(nowhere: Path) -> None:
+    server = ServerProcess(
+        nowhere, ENVIRONMENT="production", SECRET_KEY="hunter2pw", INTEGRATION_TEST_MODE="false"
+    )
+    for command in (
+        ["server"],
+        ["server", "serve"],
+        ["server", "check"],
+        ["server", "migrate"],
+        ["server", "ingest", "x"],
+    ):
+        done = server.command(*command)
+        assert done.returncode == 78
+        assert done.stdout == b""
+        (line,) = done.stderr.splitlines()
+        event = json.loads(line)
+        assert (event["event"], event["level"]) == ("settings_refused", "ERROR")
+        assert {problem["setting"] for problem in event["problems"]} == {
+            "SECRET_KEY", "DATABASE_URL", "BASE_URL", "TRUSTED_PROXIES",
+        }  # fmt: skip
+        assert all(problem["fix"] for problem in event["problems"])
+        assert b"hunter2pw" not in done.stderr
+    assert list(nowhere.iterdir()) == []
+
+
+def test_check_shows_what_is_in_force(nowhere: Path) -> None:
+    server = ServerProcess(nowhere, PORT="8123", SECRET_KEY=GOOD_KEY)
+    done = server.command("server", "check")
+    assert done.returncode == 0
+    told = json.loads(done.stdout)
+    assert (told["PORT"], told["SECRET_KEY"], told["ENVIRONMENT"]) == ("8123", "(set: 1)", "development")
+    assert GOOD_KEY.encode() not in done.stdout + done.stderr
