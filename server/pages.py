@@ -1,6 +1,6 @@
 """The files that browsers load: the widget, and a page to try it on.
 
-They are named one by one, so an address is either one of them or unknown. aiohttp's `FileResponse` gives them their ETag and
+They are named one by one in the table of routes, so an address is either one of them or unknown. aiohttp's `FileResponse` gives them their ETag and
 picks the compressed copy that lies beside each.
 """
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from .errors import NotFound
+from .request import Handler
 
 STATIC = Path(__file__).parent / "static"
 WIDGET = STATIC / "widget"
@@ -22,28 +22,6 @@ _CSP = (
 )
 
 
-def _served(folder: Path, *suffixes: str) -> dict[str, Path]:
-    return {path.name: path for path in folder.glob("*") if path.suffix in suffixes}
-
-
-async def index(_: web.Request) -> web.StreamResponse:
-    """The demo page."""
-    return _File(PAGE / "index.html", headers={"Content-Security-Policy": _CSP, "Cache-Control": "no-cache"})
-
-
-async def page_file(request: web.Request) -> web.StreamResponse:
-    """What the demo page loads."""
-    return _file(PAGE, request.match_info["name"], ".css", ".js", ".svg")
-
-
-async def widget_file(request: web.Request) -> web.StreamResponse:
-    """The widget, for any site that embeds it: whom it then serves is decided by `CORS_ORIGINS`."""
-    response = _file(WIDGET, request.match_info["name"], ".js", ".map")
-    response.headers["Access-Control-Allow-Origin"] = "*"
-    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-    return response
-
-
 class _File(web.FileResponse):
     """A `FileResponse` that may be prepared a second time, as every other response may; ours is sent before aiohttp does."""
 
@@ -51,9 +29,25 @@ class _File(web.FileResponse):
         return None if self.prepared else await super().prepare(request)
 
 
-def _file(folder: Path, name: str, *suffixes: str) -> _File:
-    path = _served(folder, *suffixes).get(name)
-    if path is None:
-        raise NotFound("There is nothing at this address.")
-    # Asked for again each time, answered with 304 while the ETag holds: a new version is in use at once.
-    return _File(path, headers={"Cache-Control": "no-cache"})
+# Asked for again each time, answered with 304 while the ETag holds: a new version is in use at once.
+_FRESH = {"Cache-Control": "no-cache"}
+# Whom the widget then serves is decided by `CORS_ORIGINS`.
+_FOR_ANY_SITE = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
+
+
+def page(name: str) -> Handler:
+    """A file of the demo page."""
+    return _served(PAGE / name, {"Content-Security-Policy": _CSP})
+
+
+def widget(name: str) -> Handler:
+    """A file of the widget, which any site may load."""
+    return _served(WIDGET / name, _FOR_ANY_SITE)
+
+
+def _served(path: Path, headers: dict[str, str]) -> Handler:
+    async def file(_: web.Request) -> web.StreamResponse:
+        """The file as it is, compressed where the client takes that; 304 while its copy is good."""
+        return _File(path, headers={**_FRESH, **headers})
+
+    return file

@@ -13,86 +13,61 @@ from .errors import MethodNotAllowed, NotFound
 from .operations import faults, health, metrics
 from .request import UNMATCHED, Handler, methods_at
 
-STREAM = "text/event-stream"
-HTML = "text/html"
 ANY = "*/*"
 
-# What any POST with a JSON body may be refused with, beside its own.
-_BODY = (400, 408, 413, 415)
+Answers = Mapping[int, type[BaseModel] | str]
 
 
 class Route(NamedTuple):
-    """One URL: what it takes, what it answers, and with which statuses it may refuse."""
+    """One URL: what it takes, what it answers (a model, or a media type), and with which statuses it may refuse."""
 
     method: str
     path: str
     handler: Handler
     summary: str
+    answers: Answers
     takes: type[BaseModel] | None = None
-    answers: Mapping[int, type[BaseModel] | str] = {200: "application/json"}
     refuses: tuple[int, ...] = ()
+
+
+PAGE: Answers = {200: "text/html", 304: ""}
+FILE: Answers = {200: ANY, 304: ""}
+STREAM: Answers = {200: "text/event-stream"}
+REFUSED = (400, 408, 413, 415, 503)
+"""With what a body may be refused, and a question that cannot be answered now."""
+
+# fmt: off
+ROUTES = (
+    Route("POST", "/api/v1/chat", chat.ask, "Answer a question", {200: Answer}, Question, REFUSED),
+    Route("POST", "/api/v1/chat/stream", chat.ask_stream, "Answer a question as it is made", STREAM, Question, REFUSED),
+    Route("GET", "/health", health.health, "Is it well?", {200: health.Report, 500: health.Report}),
+    Route("GET", "/health/live", health.live, "Does the process answer?", {200: health.Alive}),
+    Route("GET", "/health/ready", health.ready, "Should traffic come here?", {200: health.Readiness, 503: health.Readiness}),
+    Route("GET", "/metrics", metrics.metrics, "Figures, as JSON or for Prometheus", {200: ANY}),
+    Route("GET", "/widget/chatkit.js", pages.widget("chatkit.js"), "The widget", FILE, refuses=(404,)),
+    Route("GET", "/widget/chatkit.js.map", pages.widget("chatkit.js.map"), "Its source map", FILE, refuses=(404,)),
+    Route("GET", "/", pages.page("index.html"), "A page to try the widget on", PAGE),
+    Route("GET", "/page/page.css", pages.page("page.css"), "What that page loads", FILE),
+    Route("GET", "/page/page.js", pages.page("page.js"), "What that page loads", FILE),
+    Route("GET", "/page/icon.svg", pages.page("icon.svg"), "What that page loads", FILE),
+)
+# fmt: on
+
+
+async def describe(_: web.Request) -> web.Response:
+    """The OpenAPI description of this server."""
+    from .openapi import document
+
+    return web.Response(body=document(), content_type="application/json")
+
+
+OPENAPI = Route("GET", "/openapi.json", describe, "This description", {200: "application/json"})
+FAULTS = Route("GET", "/test/faults/{kind}", faults.fault, "Break on purpose", {200: ANY}, refuses=(400, 404))
 
 
 def table(*, test_mode: bool = False) -> list[Route]:
     """All routes; `test_mode` adds the faults."""
-    routes = [
-        Route("GET", "/", pages.index, "A page to try the widget on", answers={200: HTML, 304: ""}),
-        Route(
-            "GET",
-            "/page/{name}",
-            pages.page_file,
-            "What that page loads",
-            answers={200: ANY, 304: ""},
-            refuses=(404,),
-        ),
-        Route(
-            "GET",
-            "/widget/{name}",
-            pages.widget_file,
-            "The widget",
-            answers={200: ANY, 304: ""},
-            refuses=(404,),
-        ),
-        Route(
-            "GET",
-            "/health",
-            health.health,
-            "Is it well?",
-            answers={200: "application/json", 500: "application/json"},
-        ),
-        Route("GET", "/health/live", health.live, "Does the process answer?"),
-        Route(
-            "GET",
-            "/health/ready",
-            health.ready,
-            "Should traffic come here?",
-            answers={200: "application/json", 503: "application/json"},
-        ),
-        Route("GET", "/metrics", metrics.metrics, "Figures, as JSON or for Prometheus", answers={200: ANY}),
-        Route("POST", "/api/v1/chat", chat.ask, "Answer a question", Question, {200: Answer}, (*_BODY, 503)),
-        Route(
-            "POST",
-            "/api/v1/chat/stream",
-            chat.ask_stream,
-            "Answer a question as it is made",
-            Question,
-            {200: STREAM},
-            (*_BODY, 503),
-        ),
-        Route("GET", "/openapi.json", describe, "This description"),
-    ]
-    if test_mode:
-        routes.append(
-            Route(
-                "GET",
-                "/test/faults/{kind}",
-                faults.fault,
-                "Break on purpose",
-                answers={200: ANY},
-                refuses=(400, 404),
-            )
-        )
-    return routes
+    return [*ROUTES, OPENAPI, *([FAULTS] if test_mode else [])]
 
 
 def install(app: web.Application, *, test_mode: bool) -> None:
@@ -103,13 +78,6 @@ def install(app: web.Application, *, test_mode: bool) -> None:
             app.router.add_route(hdrs.METH_HEAD, route.path, route.handler, expect_handler=_expect)
     nowhere = app.router.add_resource("/{path:.*}", name=UNMATCHED)
     nowhere.add_route(hdrs.METH_ANY, _nowhere, expect_handler=_expect)
-
-
-async def describe(_: web.Request) -> web.Response:
-    """The OpenAPI description of this server."""
-    from .openapi import document
-
-    return web.Response(body=document(), content_type="application/json")
 
 
 async def _nowhere(request: web.Request) -> web.StreamResponse:

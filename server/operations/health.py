@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
 from aiohttp import web
+from pydantic import BaseModel
 
 from pipeline.catalogue import Event, Field, declare
 from pipeline.eventlog import EventLog
@@ -119,29 +120,46 @@ class Health:
 HEALTH = web.AppKey("health", Health)
 
 
+class Report(BaseModel):
+    """What `/health` says."""
+
+    status: Literal["ok", "degraded"]
+    database: Literal["connected", "disconnected"]
+    uptime_seconds: int
+
+
+class Alive(BaseModel):
+    """What `/health/live` says."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """What `/health/ready` says; `reasons` is empty when it is ready."""
+
+    status: Literal["ready", "unavailable"]
+    reasons: list[str]
+
+
 async def health(request: web.Request) -> web.Response:
     """`ok` (200) or `degraded` (500), the database's state, and the uptime in seconds."""
     state = request.app[HEALTH]
     connected = await state.database_connected()
-    return json_response(
-        {
-            "status": "ok" if connected else "degraded",
-            "database": "connected" if connected else "disconnected",
-            "uptime_seconds": state.uptime_seconds,
-        },
-        status=200 if connected else 500,
+    report = Report(
+        status="ok" if connected else "degraded",
+        database="connected" if connected else "disconnected",
+        uptime_seconds=state.uptime_seconds,
     )
+    return json_response(report, status=200 if connected else 500)
 
 
 async def live(_: web.Request) -> web.Response:
     """200 for as long as the process answers at all; touches nothing."""
-    return json_response({"status": "ok"})
+    return json_response(Alive())
 
 
 async def ready(request: web.Request) -> web.Response:
     """200 when traffic should come here; 503 with the reasons while starting, draining or unable to serve."""
     obstacles = await request.app[HEALTH].obstacles()
-    return json_response(
-        {"status": "unavailable" if obstacles else "ready", "reasons": obstacles},
-        status=503 if obstacles else 200,
-    )
+    report = Readiness(status="unavailable" if obstacles else "ready", reasons=obstacles)
+    return json_response(report, status=503 if obstacles else 200)

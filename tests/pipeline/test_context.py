@@ -21,18 +21,20 @@ async def test_tasks_threads_and_executors_started_by_a_request_carry_its_id() -
         await asyncio.sleep(0)
         seen["task"] = here()
 
+    def record(where: str) -> None:
+        seen[where] = here()
+
     with bound(Request("mine")):
         await asyncio.create_task(task())
         seen["to_thread"] = await asyncio.to_thread(here)
         seen["run_in_executor"] = await loop.run_in_executor(None, here)
-        thread = Thread(target=carry(lambda: seen.__setitem__("thread", here())))
+        thread = Thread(target=carry(record), args=("thread",))
         thread.start()
         thread.join()
         with ThreadPoolExecutor(1) as pool:
             seen["own executor"] = pool.submit(carry(here)).result()
-        called = asyncio.Event()
-        loop.call_soon(lambda: (seen.__setitem__("call_soon", here()), called.set()))
-        await called.wait()
+        loop.call_soon(record, "call_soon")
+        await asyncio.sleep(0.01)
     assert set(seen.values()) == {"mine"}
     assert len(seen) == 6
     assert here() is None

@@ -181,16 +181,16 @@ async def test_events_from_many_threads_have_each_number_once(
 
 
 def test_the_libraries_records_become_events(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    logger = logging.Logger("some.library")
+    logger = logging.Logger("some.library")  # noqa: LOG001 - one that no other test shares
     logger.addHandler(Bridge())
     shared_log.direct(None, level="DEBUG")
     with bound(Request("abc-1")):
         logger.warning("could not open %s", "postgres://u:pw@h/db", extra={"attempt": 3})
         try:
-            raise KeyError("token=abcdef")
+            raise KeyError("token=abcdef")  # noqa: TRY301
         except KeyError:
             logger.exception("failed")
-        logger.info("%d %d", "not a number")
+        logger.info("%d %d", "not a number")  # noqa: PLE1206 - that it does not fit is the point
         logger.debug("detail")
     shared_log.direct(None)
     told = [json.loads(line) for line in capsysbinary.readouterr().err.splitlines()]

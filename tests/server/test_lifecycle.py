@@ -11,14 +11,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.harness import ServerProcess, exchange, free_port, request_bytes, running
+from tests.harness import Event, ServerProcess, exchange, free_port, request_bytes, running
 
 
-def failed_start(server: ServerProcess) -> dict[str, str]:
+def failed_start(server: ServerProcess) -> Event:
     """The one event with which a start is refused."""
     done = server.command("server")
     assert done.returncode == 78, done.stderr.decode()
-    told = [json.loads(line) for line in done.stderr.splitlines()]
+    told: list[Event] = [json.loads(line) for line in done.stderr.splitlines()]
     assert [event["event"] for event in told] == ["start_failed"]
     assert told[0]["fix"]
     return told[0]

@@ -1,5 +1,6 @@
 """Only the sites that are allowed may read an answer, to the letter; every answer says that it depends on who asks."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ FOREIGN = [
 
 
 @pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> "ServerProcess":  # type: ignore[misc]
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     with running(tmp_path_factory.mktemp("cors"), CORS_ORIGINS=f"{ALLOWED},https://docs.example") as server:
         yield server
 

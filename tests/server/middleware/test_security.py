@@ -2,7 +2,7 @@
 
 import ipaddress
 import secrets
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -50,8 +50,8 @@ def test_an_address_is_hidden_by_a_key() -> None:
 
 
 @pytest.fixture(scope="module")
-def production(tmp_path_factory: pytest.TempPathFactory) -> "ServerProcess":  # type: ignore[misc]
-    folder: Path = tmp_path_factory.mktemp("production")
+def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("production")
     settings = {
         "ENVIRONMENT": "production",
         "SECRET_KEY": secrets.token_urlsafe(32),
