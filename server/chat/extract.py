@@ -14,9 +14,10 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .answer import Cited, Piece, Text
+from .matching import Matcher
 from .models import EXCERPT_LIMIT, SOURCES_LIMIT, Mode, Question, Source
 from .passages import Passage, Unit, excerpt, taken_apart
-from .ranking import ranked, worth
+from .ranking import held, ranked
 from .words import stems, terms
 
 MODEL = "extractive"
@@ -35,7 +36,7 @@ SELECTION_TITLE = "Selected text"
 # What a unit is worth beyond the words it holds, as parts of a question wholly held.
 _FIRST = 0.05  # the first unit of a passage says what it is about
 _FITTING = 0.1  # a command for "how do I", a figure for "how many"
-_TELLING = 4  # a unit with fewer words besides the question's own
+_TELLING = 5  # a unit with fewer words besides the question's own
 _HEADING_LIKE = 0.6  # repeats the question; it is worth this part
 _ENOUGH = 0.7  # how much of the best unit's worth another one needs to be told as well
 _ALIKE = 0.7  # the share of words in common that makes two units one
@@ -100,7 +101,7 @@ def _selection(question: Question, others: Sequence[Passage]) -> Passage:
     for term in terms(question.message, 24):
         weights.setdefault(term, 1.0)
     marked = Passage(SELECTION, SELECTION_TITLE, question.page_url, question.selected_text)
-    (passage,) = ranked([marked], weights) or [replace(marked, units=taken_apart(marked.text))]
+    (passage,) = ranked([marked], weights) or [marked]
     return replace(passage, score=1.0)
 
 
@@ -109,6 +110,7 @@ class _Draft:
 
     def __init__(self, question: Question, passages: Sequence[Passage]) -> None:
         self._passages = passages
+        self._units = [taken_apart(passage.text) for passage in passages]
         self._worth = self._weighed(question)
         self._chosen: dict[Place, Unit] = {}
         self._cited: list[int] = []
@@ -116,25 +118,28 @@ class _Draft:
     def _weighed(self, question: Question) -> dict[Place, float]:
         """What each unit is worth."""
         weights = {term: weight for passage in self._passages for term, weight in passage.matched.items()}
+        whole = sum(weights.values()) or 1.0
+        matcher = Matcher(weights)
         how = _ASKS_HOW.search(question.message)
         how_much = _ASKS_HOW_MUCH.search(question.message)
         top = max(passage.score for passage in self._passages)
         worths = {}
         for index, passage in enumerate(self._passages):
-            headings = stems(passage.heading)
+            above = matcher.find(passage.heading).terms
             fit = 0.5 + 0.5 * passage.score / top
             asked = 0.0  # what a question within the text is worth belongs to what follows it
-            for unit in passage.units:
-                value = worth(unit, headings, weights) + _FIRST / (1 + unit.position)
+            for position, unit in enumerate(self._units[index]):
+                matches = matcher.find(unit.text)
+                value = held(matches, above, weights) / whole + _FIRST / (1 + position)
                 if (how and _is_command(unit)) or (how_much and _DIGIT.search(unit.text)):
                     value += _FITTING
-                if len(unit.words) - len(unit.words.intersection(weights)) < _TELLING:
+                if matches.length - len(matches.hits) < _TELLING:
                     value *= _HEADING_LIKE
                 value = max(value * fit, asked)
                 asked = 0.0
                 if unit.kind == "sentence" and unit.text.endswith("?"):
                     value, asked = 0.3 * value, value
-                worths[index, unit.position] = value
+                worths[index, position] = value
         return worths
 
     def choose(self, length: Length) -> None:
@@ -177,12 +182,12 @@ class _Draft:
         return True
 
     def _unit(self, place: Place) -> Unit:
-        return self._passages[place[0]].units[place[1]]
+        return self._units[place[0]][place[1]]
 
     def _complete(self, place: Place, length: Length) -> None:
         """Take what the unit at `place` cannot do without: what announces it, or what it announces."""
         passage, position = place
-        units = self._passages[passage].units
+        units = self._units[passage]
         unit, after = units[position], units[position + 1 :]
         if unit.kind == "code":
             if position and units[position - 1].kind == "sentence":
@@ -190,8 +195,8 @@ class _Draft:
         elif after and after[0].kind == "code":
             self._take((passage, position + 1), length)
         elif unit.kind == "sentence" and unit.text.endswith(":"):
-            for item in after:
-                if item.kind != "item" or not self._take((passage, item.position), length):
+            for further, item in enumerate(after, position + 1):
+                if item.kind != "item" or not self._take((passage, further), length):
                     break
 
     def _cite(self) -> None:
@@ -222,7 +227,7 @@ class _Draft:
         places = [place for place in self._chosen if place[0] == index]
         # Where the answer quotes it first, or else where it would have.
         _, start = min(places) if places else max(self._places(index), key=self._worth.__getitem__)
-        text = "\n".join(unit.text for unit in passage.units[start:])
+        text = "\n".join(unit.text for unit in self._units[index][start:])
         return Source(
             id=passage.id,
             title=passage.heading,
@@ -232,7 +237,7 @@ class _Draft:
         )
 
     def _places(self, index: int) -> Iterator[Place]:
-        return ((index, unit.position) for unit in self._passages[index].units)
+        return ((index, position) for position in range(len(self._units[index])))
 
     def told(self) -> Iterator[str]:
         """The answer in pieces: sentences run on, lists and code stand apart, each passage ends with its marker."""
@@ -273,5 +278,5 @@ def _alike(unit: Unit, other: Unit) -> bool:
     """Whether the two say the same: most of their words are the same."""
     if "code" in (unit.kind, other.kind):
         return unit.text == other.text
-    together = len(unit.words | other.words)
-    return together > 0 and len(unit.words & other.words) >= _ALIKE * together
+    words, others = set(stems(unit.text)), set(stems(other.text))
+    return len(words & others) >= _ALIKE * len(words | others) > 0

@@ -1,12 +1,11 @@
 """A passage, and how it is taken apart: into the sentences, items and blocks of code that an answer is put together of."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from .sentences import sentences
-from .words import stems
 
 Kind = Literal["sentence", "item", "code"]
 
@@ -21,22 +20,11 @@ _LONG_ITEM = 240
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
-    """The smallest part that can be quoted: `position` counts 0, 1, 2… within the passage; `stems` are its words'."""
-
-    position: int
-    kind: Kind
-    text: str
-    stems: Sequence[str]
-    words: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
 class Passage:
     """A part of a document that bears on a question.
 
-    `heading` is the document's title and the headings above it; `text` is light Markdown, and `units` are its parts; `score`
-    is 0-1; `matched` holds the stems of the question's words that it holds, each with what it weighs.
+    `heading` is the document's title and the headings above it; `text` is light Markdown; `score` is 0-1; `matched` holds the
+    stems of the question's words that it holds, each with what it weighs.
     """
 
     id: str
@@ -45,16 +33,19 @@ class Passage:
     text: str
     score: float = 0.0
     matched: Mapping[str, float] = field(default_factory=dict)
-    units: Sequence[Unit] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The smallest part of a passage that can be quoted."""
+
+    kind: Kind
+    text: str
 
 
 def taken_apart(text: str) -> list[Unit]:
     """The units of `text` (light Markdown), in order."""
-    units = []
-    for position, (kind, piece) in enumerate(_pieces(text)):
-        found = stems(piece)
-        units.append(Unit(position, kind, piece, found, frozenset(found)))
-    return units
+    return [Unit(kind, piece) for kind, piece in _pieces(text)]
 
 
 def excerpt(text: str, limit: int) -> str:

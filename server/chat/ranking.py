@@ -1,6 +1,6 @@
 """What a passage is worth to a question, by one formula, whatever database proposed it.
 
-    score = (1 - CLOSE) · bm25 + CLOSE · best unit
+    score = (1 - CLOSE) · bm25 + CLOSE · closest
     bm25  = Σ w(t) · tf / (tf + k₁ · (1 - b + b · length / typical))  ÷  Σ w(t)        over the question's words t
     w(t)  = ln(1 + (N - n + ½) / (n + ½))                              N passages, n of them hold t
 
@@ -8,8 +8,8 @@ The middle line is BM25 (S. Robertson, H. Zaragoza, "The Probabilistic Relevance
 weight, which stays positive in a collection of three passages, divided by the best that the question could reach. A
 word that no passage holds weighs most of all, so a question whose telling words are absent scores low.
 
-The best unit is the sentence, item or command that holds most of the question by the same weights: words that stand
-together answer better than words that are scattered.
+`closest` is how much of the question the best `STRETCH` of words holds, by the same weights: words that stand together answer
+better than words that are scattered.
 """
 
 from collections import Counter
@@ -18,8 +18,8 @@ from dataclasses import replace
 from itertools import pairwise
 from math import log as ln
 
-from .passages import Passage, Unit, taken_apart
-from .words import stems
+from .matching import Matcher, Matches
+from .passages import Passage
 
 K1 = 0.9
 B = 0.4
@@ -28,11 +28,13 @@ HEADING_WEIGHT = 2
 TYPICAL_WORDS = 130
 """The length that counts as usual; about what `splitter` aims at."""
 CLOSE = 0.4
-"""How much the best unit counts, beside the whole passage."""
+"""How much the closest stretch counts, beside the whole passage."""
+STRETCH = 24
+"""Words; about a sentence."""
 ABOVE = 0.35
-"""How much of a word's weight a unit gets when the headings above it hold it."""
+"""How much of a word's weight counts where only the headings hold it."""
 ADJACENT = 0.15
-"""How much more two words weigh that stand side by side in the question and in the unit."""
+"""How much more two words weigh that stand side by side in the question and in the text."""
 
 
 def weight(total: int, holding: int) -> float:
@@ -46,50 +48,54 @@ def ranked(passages: Sequence[Passage], weights: Mapping[str, float]) -> list[Pa
     `weights` has the stem of each word of the question, in the order asked.
     """
     whole = sum(weights.values())
+    matcher = Matcher(weights)
     scored = []
     for passage in passages:
-        units = taken_apart(passage.text)
-        headings = stems(passage.heading)
-        matched = {
-            term: weights[term] for term in weights if term in headings or any(term in u.words for u in units)
-        }
-        if matched:
-            bm25 = _bm25(units, headings, matched) / whole
-            closest = max((worth(unit, headings, weights) for unit in units), default=0.0)
-            score = min((1 - CLOSE) * bm25 + CLOSE * min(closest, 1.0), 1.0)
-            scored.append(replace(passage, score=score, matched=matched, units=units))
+        text, heading = matcher.find(passage.text), matcher.find(passage.heading)
+        held = text.terms | heading.terms
+        if held:
+            bm25 = _bm25(text, heading, weights) / whole
+            score = min((1 - CLOSE) * bm25 + CLOSE * _closest(text, heading.terms, weights) / whole, 1.0)
+            matched = {term: weight for term, weight in weights.items() if term in held}
+            scored.append(replace(passage, score=score, matched=matched))
     # Among equals, the order of the database.
     scored.sort(key=lambda passage: -passage.score)
     return scored
 
 
-def worth(unit: Unit, headings: Sequence[str], weights: Mapping[str, float]) -> float:
-    """How much of the question `unit` holds: 1 for all of its words, a little more where they stand as asked."""
-    held = 0.0
-    for term, weighs in weights.items():
-        if term in unit.words:
-            held += weighs
-        elif term in headings:
-            held += ABOVE * weighs
-    if not held:
+def held(matches: Matches, above: frozenset[str], weights: Mapping[str, float]) -> float:
+    """The weight of the words that a text holds, a part of those only `above` it, and more where they stand as asked."""
+    terms = matches.terms
+    total = sum(weights[term] for term in terms) + ABOVE * sum(weights[term] for term in above - terms)
+    return total + _adjacent(matches.hits, weights)
+
+
+def _adjacent(hits: Sequence[tuple[int, str]], weights: Mapping[str, float]) -> float:
+    if len(hits) < 2:
         return 0.0
-    asked = list(weights)
-    pairs = {pair for pair in pairwise(asked) if pair[0] in unit.words and pair[1] in unit.words}
-    if pairs:
-        adjacent = pairs.intersection(pairwise(unit.stems))
-        held += sum(ADJACENT * (weights[first] + weights[second]) for first, second in adjacent)
-    return held / sum(weights.values())
+    asked = set(pairwise(weights))
+    found = {
+        (first, second)
+        for (at, first), (next_at, second) in pairwise(hits)
+        if next_at == at + 1 and (first, second) in asked
+    }
+    return ADJACENT * sum(weights[first] + weights[second] for first, second in found)
 
 
-def _bm25(units: Sequence[Unit], headings: Sequence[str], weights: Mapping[str, float]) -> float:
-    occurrences: Counter[str] = Counter()
-    length = 0
-    for unit in units:
-        occurrences.update(unit.stems)
-        length += len(unit.stems)
-    saturation = K1 * (1 - B + B * length / TYPICAL_WORDS)
-    reached = 0.0
-    for term, weighs in weights.items():
-        tf = occurrences[term] + HEADING_WEIGHT * headings.count(term)
-        reached += weighs * tf / (tf + saturation)
-    return reached
+def _closest(text: Matches, above: frozenset[str], weights: Mapping[str, float]) -> float:
+    """What the best stretch of `text` holds, at most all of the question."""
+    best = held(Matches(0, ()), above, weights)
+    end = 0
+    for start, (at, _) in enumerate(text.hits):
+        while end < len(text.hits) and text.hits[end][0] < at + STRETCH:
+            end += 1
+        best = max(best, held(Matches(STRETCH, text.hits[start:end]), above, weights))
+    return min(best, sum(weights.values()))
+
+
+def _bm25(text: Matches, heading: Matches, weights: Mapping[str, float]) -> float:
+    occurrences = Counter(term for _, term in text.hits)
+    for _, term in heading.hits:
+        occurrences[term] += HEADING_WEIGHT
+    saturation = K1 * (1 - B + B * text.length / TYPICAL_WORDS)
+    return sum(weights[term] * tf / (tf + saturation) for term, tf in occurrences.items())

@@ -14,7 +14,7 @@ COUNTED_TERMS = 64
 """How many different words of a question are looked up."""
 SEARCHED_TERMS = 24
 """How many of them, the rarest, are searched for: it bounds the cost of a long question."""
-CANDIDATES = 24
+CANDIDATES = 16
 """How many passages the database proposes, at least."""
 
 

@@ -6,10 +6,10 @@ passages found, so that "requests are traced" bears on "how do I trace a request
 
 import re
 import unicodedata
-from collections.abc import Iterator
 from functools import lru_cache
 
-_WORD = re.compile(r"[^\W_]+")
+WORD = re.compile(r"[^\W_]+")
+"""A run of letters and digits, as `unicode61` parts words."""
 # The C0 control characters but tab and line ends, DEL, and the C1 ones; halves of characters, which cannot be encoded.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
@@ -19,7 +19,7 @@ _HOW_MUCH = re.compile(
 )
 
 # Words that say that something is asked, not what about. Negations and quantities stay: they can be what matters.
-STOP_WORDS = frozenset(
+STOPWORDS = frozenset(
     """
     a about above after again all also am an and any anyone anything are aren as at be because been before being below between
     both but by came can cannot could couldn d did didn do does doesn doing don done down during each either else ever every few
@@ -49,15 +49,9 @@ def folded(word: str) -> str:
     return "".join(character for character in decomposed if not unicodedata.combining(character))
 
 
-def words(text: str) -> Iterator[tuple[str, int]]:
-    """Every word of `text` in lower case, and where it begins."""
-    for match in _WORD.finditer(text):
-        yield folded(match[0]), match.start()
-
-
 def stems(text: str) -> list[str]:
     """The stem of every word of `text`, in order."""
-    return [stem(word) for word in _WORD.findall(text)]
+    return [stem(word) for word in WORD.findall(text)]
 
 
 def terms(question: str, limit: int) -> dict[str, str]:
@@ -65,9 +59,9 @@ def terms(question: str, limit: int) -> dict[str, str]:
     found: dict[str, str] = {}
     # Composed, so that a letter and its accent are one word. "How large" asks for a figure, not for what is large.
     asked = _HOW_MUCH.sub(" ", unicodedata.normalize("NFC", printable(question)))
-    for match in _WORD.finditer(asked):
+    for match in WORD.finditer(asked):
         word = folded(match[0])
-        if word and word not in STOP_WORDS:
+        if word and word not in STOPWORDS:
             found.setdefault(stem(word), word)
             if len(found) == limit:
                 break

@@ -12,7 +12,14 @@ from typing import Any
 BUSY_MS = 5_000
 """How long a statement waits for another process's write before it gives up."""
 
-POOL = {"pool_size": 4, "max_overflow": 4, "pool_timeout": 5, "pool_use_lifo": True}
+# Nothing is rolled back on return: readers begin no transaction, and `Store.writing` ends its own whatever happens.
+POOL = {
+    "pool_size": 4,
+    "max_overflow": 4,
+    "pool_timeout": 5,
+    "pool_use_lifo": True,
+    "pool_reset_on_return": None,
+}
 """Each connection is a thread. Four keep two cores busy; who waits longer than five seconds is told so."""
 
 _PRAGMAS = (

@@ -18,12 +18,15 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import uvloop
+
 from pipeline.log import log
 from server.chat.extract import ExtractiveAnswerer
 from server.chat.ingest import ingest
 from server.chat.models import Question
 from server.chat.retrieval import SQLiteRetriever
 from server.chat.service import Chat
+from server.chat.splitter import SEPARATOR
 from server.store import chat as documents
 from server.store import fulltext, migrate
 from server.store.engine import Store
@@ -55,7 +58,7 @@ def passages(rng: random.Random, count: int) -> list[tuple[str, str, str]]:
     for number in range(count):
         picked = rng.choices(words, weights, k=rng.randint(90, 170))
         sentences = [" ".join(picked[at : at + 14]).capitalize() + "." for at in range(0, len(picked), 14)]
-        heading = f"Document {number // _A_DOCUMENT} › {' '.join(rng.choices(words, weights, k=3))}"
+        heading = f"Document {number // _A_DOCUMENT} {SEPARATOR.strip()} {' '.join(rng.choices(words, weights, k=3))}"
         made.append((heading, f"part-{number}", " ".join(sentences)))
     return made
 
@@ -128,7 +131,9 @@ async def _compared(store: Store, file: Path, asked: Sequence[str]) -> dict[str,
         times["turn"].append(perf_counter() - started)
     bare.close()
     figures = {f"{name}_p50_ms": statistics.median(taken) * 1e3 for name, taken in times.items()}
-    figures |= {f"{name}_p95_ms": statistics.quantiles(taken, n=20)[-1] * 1e3 for name, taken in times.items()}
+    figures |= {
+        f"{name}_p95_ms": statistics.quantiles(taken, n=20)[-1] * 1e3 for name, taken in times.items()
+    }
     return figures | {"ratio": figures["turn_p50_ms"] / figures["database_p50_ms"]}
 
 
@@ -163,8 +168,11 @@ def table(figures: dict[str, float]) -> str:
 
 def main() -> dict[str, float]:
     """Measure and print."""
-    with tempfile.TemporaryDirectory() as folder:
-        figures = asyncio.run(measure(Path(folder)))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        figures = runner.run(measure(Path(folder)))
     print(table(figures))
     return figures
 

@@ -125,17 +125,20 @@ class _Walk:
         elif tag == "img":
             self._text.append(f" {node.attributes.get('alt') or ''} ")
         elif tag in _BLOCKS:
-            self._end()
-            if tag in ("section", "article", "div"):
-                self._anchor = _identity(node) or self._anchor
-            elif tag in ("ul", "ol"):
-                self._lists += 1
-            elif tag == "li":
-                self._marker = "- "
-            elif tag == "table":
-                self._flush()
-            elif tag == "tr":
-                self._cells = []
+            self._open_block(node, tag)
+
+    def _open_block(self, node: LexborNode, tag: str) -> None:
+        self._end()
+        if tag in ("section", "article", "div"):
+            self._anchor = _identity(node) or self._anchor
+        elif tag in ("ul", "ol"):
+            self._lists += 1
+        elif tag == "li":
+            self._marker = "- "
+        elif tag == "table":
+            self._flush()
+        elif tag == "tr":
+            self._cells = []
 
     def _close(self, node: LexborNode, tag: str) -> None:
         if tag == "code" and not _hidden(node):
@@ -145,20 +148,23 @@ class _Walk:
             self._draft.heading(level, "".join(self._text), anchor)
             self._text, self._heading = [], None
         elif tag in _BLOCKS and not _hidden(node):
-            if tag in ("td", "th") and self._cells is not None:
-                self._cells.append(self._taken())
-            else:
-                self._end()
-            if tag in ("ul", "ol"):
-                self._lists = max(0, self._lists - 1)
-                if not self._lists:
-                    self._flush()
-            elif tag == "tr" and self._cells is not None:
-                self._row(node, self._cells)
-                self._cells = None
-            elif tag == "table":
-                self._header = []
+            self._close_block(node, tag)
+
+    def _close_block(self, node: LexborNode, tag: str) -> None:
+        if tag in ("td", "th") and self._cells is not None:
+            self._cells.append(self._taken())
+        else:
+            self._end()
+        if tag in ("ul", "ol"):
+            self._lists = max(0, self._lists - 1)
+            if not self._lists:
                 self._flush()
+        elif tag == "tr" and self._cells is not None:
+            self._row(node, self._cells)
+            self._cells = None
+        elif tag == "table":
+            self._header = []
+            self._flush()
 
     def _taken(self) -> str:
         text = one_line("".join(self._text).replace("``", ""))

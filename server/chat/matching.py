@@ -1,0 +1,57 @@
+"""Where the words of a question stand in a text.
+
+Stemming every word of every passage would cost more than finding the passages. A word can only have a certain stem if it
+begins as the stem does, and few words do, so only those are stemmed.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from .words import WORD, stem
+
+# Porter's steps replace at most the last letter of what becomes the stem, and only by one of these.
+_REPLACED = ("i", "e", "l")
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """`hits` are (how many words stand before it, stem) for each word of the question in a text of `length` words."""
+
+    length: int
+    hits: Sequence[tuple[int, str]]
+
+    @property
+    def terms(self) -> frozenset[str]:
+        """The question's words that the text holds."""
+        return frozenset(term for _, term in self.hits)
+
+
+class Matcher:
+    """Finds certain stems in texts."""
+
+    def __init__(self, terms: Iterable[str]) -> None:
+        self._terms = frozenset(terms)
+        self._beginnings = tuple({beginning(term) for term in self._terms})
+
+    def find(self, text: str) -> Matches:
+        """The words of `text` that have one of the stems."""
+        words = WORD.findall(_folded(text))
+        beginnings = self._beginnings
+        near = [(index, stem(word)) for index, word in enumerate(words) if word.startswith(beginnings)]
+        return Matches(len(words), [hit for hit in near if hit[1] in self._terms])
+
+
+def beginning(term: str) -> str:
+    """What every word begins with that has the stem `term`."""
+    return term[:-1] if term.endswith(_REPLACED) else term
+
+
+def _folded(text: str) -> str:
+    """`text` in lower case without accents."""
+    text = text.lower()
+    if text.isascii() or unicodedata.is_normalized("NFD", text):
+        return text
+    return "".join(
+        letter for letter in unicodedata.normalize("NFD", text) if not unicodedata.combining(letter)
+    )
