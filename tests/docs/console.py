@@ -96,7 +96,7 @@ def _in_a_terminal(script: str, folder: Path, environment: Mapping[str, str]) ->
     """What bash shows on a terminal while it runs `script`, without colours."""
     ours, theirs = pty.openpty()
     shell = subprocess.Popen(
-        ["bash", "-o", "pipefail", "-c", script],
+        ["bash", "-c", script],
         cwd=folder,
         env=dict(environment) | {"TERM": "xterm", "COLUMNS": "120", "NO_COLOR": "1"},
         stdin=theirs,

@@ -88,12 +88,14 @@ def stopped(server: ServerProcess) -> Iterator[None]:
 
 def killed(server: ServerProcess) -> Iterator[None]:
     """The server was killed, and nobody has started it again."""
+    server.wait_for("server_started")
     server.kill()
     yield
 
 
 def crashed(server: ServerProcess) -> Iterator[None]:
     """The server was killed and started again, as a supervisor does."""
+    server.wait_for("server_started")
     server.kill()
     server.start()
     yield
