@@ -40,11 +40,6 @@ $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/run.stamp
 	@$(PIP) -r $<
 	@touch $@
 
-$(VENV)/load.stamp: requirements/load.txt $(VENV)/run.stamp
-	@$(SAY) "Installing locust (once)"
-	@$(PIP) -r $<
-	@touch $@
-
 widget/node_modules/.stamp: widget/package-lock.json widget/.npmrc $(VENV)/run.stamp
 	@$(SAY) "Installing the widget's packages (once)"
 	@npm --prefix widget ci --no-audit --no-fund --loglevel=error
@@ -78,8 +73,8 @@ bench: setup $(VENV)/dev.stamp ## Measure start-up, memory and the cost of a que
 	@$(VENV)/bin/python -m tests.bench
 
 .PHONY: load
-load: setup $(VENV)/load.stamp ## Send locust's visitors to a running server (URL=..., USERS=..., SECONDS=...)
-	@$(VENV)/bin/python -m tests.load
+load: setup $(VENV)/dev.stamp ## Send locust's visitors to a running server (URL=, USERS=, SECONDS=)
+	@$(VENV)/bin/python -m tests.load --url "$(or $(URL),http://127.0.0.1:8000)" --users "$(or $(USERS),20)" --seconds "$(or $(SECONDS),30)"
 
 .PHONY: lock
 lock: $(VENV)/run.stamp ## Pin every package again, with hashes, from pyproject.toml
@@ -88,5 +83,4 @@ lock: $(VENV)/run.stamp ## Pin every package again, with hashes, from pyproject.
 		--custom-compile-command 'make lock' --upgrade "$$@" > /dev/null; }; \
 	compile pyproject.toml --group dev -o requirements/dev.txt; \
 	compile pyproject.toml --group build -c requirements/dev.txt -o requirements/run.txt; \
-	compile --group load -c requirements/dev.txt -o requirements/load.txt; \
 	compile --group lock -o requirements/lock.txt
