@@ -16,7 +16,11 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit status. Imports only what that command needs."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return 2
     try:
         if options.command == "trace":
             from . import trace
@@ -46,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where the log is (default: LOG_DIR, or var/log)",
     )
-    commands = parser.add_subparsers(dest="command", metavar="", title="commands", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="", title="commands")
     trace = commands.add_parser(
         "trace",
         parents=[common],

@@ -87,7 +87,8 @@ def plain(value: Any) -> str:
 def _headline(first: Event, canonical: Event | None) -> Any:
     from rich.text import Text
 
-    text = Text(f"{first.get('request_id')}  ", style="bold")
+    text = Text()
+    text.append(f"{first.get('request_id')}  ", style="bold")
     if canonical is None:
         return text.append(
             "has no http_request yet: it is being served, or the process died with it", style="yellow"
