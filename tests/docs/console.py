@@ -81,14 +81,14 @@ def check(
 
 
 def matches(expected: str, output: str) -> bool:
-    """Whether `output` is what `expected` says; white space at the end of lines does not matter."""
+    """Whether `output` is what `expected` says; white space at the end of a line or of all does not matter."""
     pattern = ""
-    for line in expected.splitlines():
+    for line in expected.rstrip().splitlines():
         if line.strip() == "...":
             pattern += r"(?:.*\n)*?"
         else:
             pattern += ".*?".join(map(re.escape, line.rstrip().split("..."))) + r"\n"
-    came = "".join(f"{line.rstrip()}\n" for line in output.splitlines())
+    came = "".join(f"{line.rstrip()}\n" for line in output.rstrip().splitlines())
     return re.fullmatch(pattern, came) is not None
 
 

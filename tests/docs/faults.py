@@ -1,6 +1,7 @@
 """What is wrong while a document's command runs: one table, each fault really injected and undone afterwards.
 
-A comment before a block names one of them: `<!-- fault: database-gone -->`. Such a block has a server of its own; after
+A comment before a block names one of them: `<!-- fault: database-gone -->`, or `<!-- after: question -->` where nothing is
+wrong. Such a block has a server of its own; after
 the block the fault is undone, and a server that was running has to be well again without a restart.
 """
 
@@ -26,6 +27,19 @@ def exception(server: ServerProcess) -> Iterator[None]:
     for _ in range(3):
         _get(server, "/test/faults/exception")
     server.wait_for("unhandled_exception", 3)
+    yield
+
+
+def question(server: ServerProcess) -> Iterator[None]:
+    """Nothing is wrong: a visitor asked something, and quotes this Reference ID."""
+    _ask(
+        server,
+        "/api/v1/chat",
+        "POST",
+        b'{"message": "How do I trace a request?"}',
+        Content_Type="application/json",
+        X_Request_ID="7d3f2b1c-8a4e-4c55-9d0e-2f6f1b9a3c10",
+    )
     yield
 
 
@@ -191,6 +205,7 @@ FAULTS: dict[str, Fault] = {
         no_documents,
         plain_http,
         port_taken,
+        question,
         slow,
         stopped,
     )
@@ -214,9 +229,9 @@ def _get(server: ServerProcess, path: str) -> bytes:
     return _ask(server, path, "GET")
 
 
-def _ask(server: ServerProcess, path: str, method: str, **headers: str) -> bytes:
+def _ask(server: ServerProcess, path: str, method: str, body: bytes | None = None, **headers: str) -> bytes:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    request = urllib.request.Request(server.url + path, headers=named, method=method)
+    request = urllib.request.Request(server.url + path, data=body, headers=named, method=method)
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return bytes(answer.read())

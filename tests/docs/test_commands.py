@@ -36,8 +36,11 @@ class Servers:
         self._of_page: dict[Path, ServerProcess] = {}
 
     def folder(self) -> Path:
-        """Where a server has been started before: its database has the documents."""
+        """A clone in which `make run` has run: the database has the documents. The reader has a handbook, too."""
         folder = self._folders.mktemp("reader")
+        (folder / ".venv").symlink_to(Path(sys.executable).parents[1])
+        (folder / "handbook").mkdir()
+        (folder / "handbook" / "hours.md").write_text("# Opening hours\n\nThe office opens at nine.\n")
         (folder / "var").mkdir()
         (folder / "var" / "chatkit.db").write_bytes(self._documents.read_bytes())
         return folder
@@ -56,7 +59,7 @@ def test_a_command_in_the_documents_prints_what_they_say(block: Block, servers: 
             execute(block, servers.of(block.page))
         case ("make", "dry"):
             check(block.text, ROOT, environment(), prelude=DRY_MAKE)
-        case ("fault", name):
+        case ("fault" | "after", name):
             with ExitStack() as stack:
                 server = ServerProcess(servers.folder()).start()
                 stack.callback(server.kill)
@@ -79,5 +82,9 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 def test_every_fault_is_used_by_some_document() -> None:
-    used = {block.directive[1] for block in COMMANDS if block.directive and block.directive[0] == "fault"}
+    used = {
+        block.directive[1]
+        for block in COMMANDS
+        if block.directive and block.directive[0] in {"fault", "after"}
+    }
     assert used == set(FAULTS)

@@ -74,6 +74,8 @@ def test_the_written_address_is_the_real_one_in_commands_and_the_other_way_round
         ("a\n...", "a\n"),
         ("a  ", "a\n"),
         ("{...}", "{1}   \n"),
+        ("a\n", "a\n\n"),
+        ("a\n\nb", "a\n\nb\n"),
     ],
 )
 def test_three_dots_stand_for_anything(expected: str, output: str) -> None:

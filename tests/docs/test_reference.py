@@ -14,5 +14,9 @@ def test_the_documents_say_what_the_code_does(name: str) -> None:
 
 def test_every_route_of_the_api_has_its_section() -> None:
     sections = {text for _, text in headings(ROOT / "docs" / "API.md")}
-    missing = {f"{route.method} {route.path}" for route in routes.table(test_mode=True)} - sections
-    assert not missing
+    of_programs = {
+        f"{route.method} {route.path}"
+        for route in routes.table(test_mode=True)
+        if route.path != "/" and not route.path.startswith(("/page/", "/widget/"))
+    }
+    assert of_programs == {section for section in sections if section.startswith(("GET ", "POST "))}
