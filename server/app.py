@@ -87,6 +87,10 @@ declare(
 )
 
 
+LINGER_SECONDS = 2.0
+"""How long a refused body is still read, so that its sender gets to see the refusal before the connection closes."""
+
+
 class DatabaseOutdated(Exception):
     """The database needs `python -m server migrate` first; only development does that by itself."""
 
@@ -153,6 +157,7 @@ class Server:
             app,
             addresses,
             keepalive_timeout=settings.keepalive_seconds,
+            lingering_time=LINGER_SECONDS,
             shutdown_timeout=settings.shutdown_seconds * 0.6,
         )
         await runner.setup()

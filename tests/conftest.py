@@ -14,7 +14,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database into which the project's own documents have been ingested; copy it, do not write to it."""
     database = tmp_path_factory.mktemp("documents") / "chatkit.db"
     project = ServerProcess(ROOT, DATABASE_URL=f"sqlite+aiosqlite:///{database}")
-    done = project.command("server", "ingest", "widget/README.md", "docs")
+    done = project.command("server", "ingest", "README.md", "docs")
     assert done.returncode == 0, done.stderr.decode()
     return database
 

@@ -54,6 +54,8 @@ def free_port() -> int:
 class ServerProcess:
     """`python -m server` in `folder`. `url` is where it listens once it has started."""
 
+    pythonpath = str(ROOT)
+
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         self.settings = {"PORT": "0", "INTEGRATION_TEST_MODE": "true"} | settings
@@ -91,7 +93,7 @@ class ServerProcess:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "server"],
                 cwd=self.folder,
-                env=clean_environment(**self.settings),
+                env=clean_environment(**self.settings) | {"PYTHONPATH": self.pythonpath},
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,

@@ -16,8 +16,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import psutil
-
 from tests.harness import ROOT, ServerProcess, clean_environment
 
 ROUNDS = 7
@@ -37,12 +35,17 @@ IMPORTS = {
 
 def imported(code: str) -> tuple[float, float]:
     """Seconds and megabytes of an interpreter that runs `code` and ends."""
-    program = f"{code}\nprint(open('/proc/self/statm').read().split()[1])"
+    program = f"{code}\nprint(open('/proc/self/statm').read())"
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=clean_environment(), capture_output=True, check=True
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    return time.perf_counter() - started, int(done.stdout) * resource.getpagesize() / (1 << 20)
+    return time.perf_counter() - started, _megabytes(done.stdout)
 
 
 def started(server: ServerProcess) -> tuple[float, float]:
@@ -54,7 +57,12 @@ def started(server: ServerProcess) -> tuple[float, float]:
     seconds = time.perf_counter() - began
     time.sleep(REST_SECONDS)
     assert server.process is not None
-    return seconds, psutil.Process(server.process.pid).memory_info().rss / (1 << 20)
+    return seconds, _megabytes(Path(f"/proc/{server.process.pid}/statm").read_text())
+
+
+def _megabytes(statm: str) -> float:
+    """The resident memory of a process, from its /proc/PID/statm (pages; see proc(5))."""
+    return int(statm.split()[1]) * resource.getpagesize() / (1 << 20)
 
 
 def _ready(server: ServerProcess) -> bool:

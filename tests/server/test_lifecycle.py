@@ -3,15 +3,18 @@
 import asyncio
 import json
 import os
+import pty
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from tests.harness import Event, ServerProcess, exchange, free_port, request_bytes, running
+from tests.harness import Event, ServerProcess, clean_environment, exchange, free_port, request_bytes, running
 
 
 def failed_start(server: ServerProcess) -> Event:
@@ -70,6 +73,33 @@ def test_a_start_with_other_settings_says_so(tmp_path: Path) -> None:
 def test_without_a_terminal_the_banner_is_an_event(server: ServerProcess) -> None:
     (line,) = server.stderr.read_bytes().splitlines()
     assert json.loads(line)["listening"] == server.url
+
+
+def test_on_a_terminal_the_banner_says_where_it_is_where_it_writes_and_how_to_trace(tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "server"],
+        cwd=tmp_path,
+        env=clean_environment(PORT="0", TERM="dumb"),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+    )
+    os.close(slave)
+    shown = b""
+    while b"Ctrl-C" not in shown:
+        shown += os.read(master, 65536)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 0
+    os.close(master)
+    for told in (
+        b"http://127.0.0.1:",
+        b"var/log",
+        b"python -m pipeline tail -f",
+        b"python -m pipeline trace ID",
+    ):
+        assert told in shown
+    assert b'{"timestamp"' not in shown
 
 
 def test_a_port_that_is_taken_is_said_plainly(tmp_path: Path) -> None:

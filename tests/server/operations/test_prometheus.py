@@ -55,7 +55,7 @@ def test_prometheus_scrapes_the_figures(prometheus: str, server: ServerProcess) 
     deadline = time.monotonic() + 30
     found: list[dict[str, object]] = []
     while time.monotonic() < deadline and not found:
-        found = [series for series in query(prometheus, 'chatkit_requests_total{route="/"} == 7')]
+        found = query(prometheus, 'chatkit_requests_total{route="/"} == 7')
         time.sleep(0.2)
     assert len(found) == 1
     assert query(prometheus, "up{job='chatkit'} == 1") != []

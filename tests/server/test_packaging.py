@@ -1,0 +1,61 @@
+"""The package that is built is whole: it serves the widget and migrates its database without the clone beside it."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from server import VERSION
+from tests.harness import ROOT, ServerProcess, clean_environment, exchange, request_bytes
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel's contents, in a folder of their own."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(folder),
+        str(ROOT),
+    ]
+    subprocess.run(build, check=True, env=clean_environment(), capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        file.extractall(folder / "site")
+    return folder / "site"
+
+
+def test_the_wheel_holds_the_two_packages_and_nothing_of_the_workshop(unpacked: Path) -> None:
+    assert {path.name for path in unpacked.iterdir()} == {
+        "server",
+        "pipeline",
+        f"chatkit-{VERSION}.dist-info",
+    }
+    assert (unpacked / "server" / "static" / "widget" / "chatkit.js").stat().st_size > 10_000
+
+
+def test_a_server_from_the_wheel_starts_serves_and_names_its_version(unpacked: Path, tmp_path: Path) -> None:
+    class FromTheWheel(ServerProcess):
+        pythonpath = str(unpacked)
+
+    server = FromTheWheel(tmp_path).start()
+    try:
+        assert exchange(server.address, request_bytes("GET", "/widget/chatkit.js")).status == 200
+        assert exchange(server.address, request_bytes("GET", "/")).status == 200
+        told = exchange(server.address, request_bytes("GET", "/metrics")).json()
+        assert told["server"]["version"] == VERSION
+        exchange(server.address, request_bytes("GET", "/test/faults/exception", {"X-Request-ID": "wheel-1"}))
+        (bug,) = server.wait_for("unhandled_exception", request_id="wheel-1")
+        assert bug["frames"][-1]["ours"]
+        assert server.stop() == 0
+    finally:
+        server.kill()
