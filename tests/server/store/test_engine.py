@@ -1,0 +1,198 @@
+"""The database: opened as it should be, watched, and one error when it cannot be used."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.context import Request, bound
+from server.store import sqlite
+from server.store.engine import Store, StoreUnavailable
+from tests.server.chat.reading_log import events
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = Store(f"sqlite+aiosqlite:///{tmp_path}/new/folder/chatkit.db")
+    yield opened
+    await opened.close()
+
+
+def _file(store: Store) -> Path:
+    assert store.engine.url.database is not None
+    return Path(store.engine.url.database)
+
+
+async def _count(store: Store) -> int:
+    async with store.reading("test") as fetch:
+        return int((await fetch("SELECT count(*) FROM t", ()))[0][0])
+
+
+async def _with_table(store: Store) -> None:
+    async with store.writing("test") as connection:
+        await connection.exec_driver_sql("CREATE TABLE t (x)")
+
+
+async def test_a_connection_has_the_promised_settings(store: Store) -> None:
+    async with store.reading("test") as fetch:
+        values = {
+            name: (await fetch(f"PRAGMA {name}", ()))[0][0]
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    assert values == {
+        "journal_mode": "wal",
+        "synchronous": 1,
+        "foreign_keys": 1,
+        "busy_timeout": sqlite.BUSY_MS,
+    }
+
+
+async def test_the_folder_is_made_and_nothing_is_connected_before_the_first_use(store: Store) -> None:
+    assert _file(store).parent.is_dir()
+    assert not _file(store).exists()
+    await store.ping()
+    assert _file(store).exists()
+
+
+async def test_another_kind_of_database_is_refused() -> None:
+    with pytest.raises(ValueError, match="SQLite"):
+        Store("postgresql+asyncpg://host/name")
+
+
+async def test_a_block_that_raises_leaves_nothing_behind(store: Store) -> None:
+    await _with_table(store)
+
+    async def fail() -> None:
+        async with store.writing("test") as connection:
+            await connection.exec_driver_sql("INSERT INTO t VALUES (1)")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail()
+    assert await _count(store) == 0
+
+
+async def test_a_cancelled_write_leaves_nothing_behind_and_no_lock(store: Store) -> None:
+    await _with_table(store)
+    inside = asyncio.Event()
+
+    async def write() -> None:
+        async with store.writing("test") as connection:
+            await connection.exec_driver_sql("INSERT INTO t VALUES (1)")
+            inside.set()
+            await asyncio.sleep(60)
+
+    for _ in range(20):  # more than the pool has connections
+        inside.clear()
+        task = asyncio.create_task(write())
+        await inside.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await _count(store) == 0
+    async with asyncio.timeout(2), store.writing("test") as connection:
+        await connection.exec_driver_sql("INSERT INTO t VALUES (2)")
+    assert await _count(store) == 1
+
+
+async def test_readers_go_on_while_one_writes(store: Store) -> None:
+    await _with_table(store)
+    async with store.writing("test") as connection:
+        await connection.exec_driver_sql("INSERT INTO t VALUES (1)")
+        assert await _count(store) == 0
+    assert await _count(store) == 1
+
+
+async def test_writers_take_turns(store: Store) -> None:
+    await _with_table(store)
+
+    async def add() -> None:
+        async with store.writing("test") as connection:
+            (now,) = (await connection.exec_driver_sql("SELECT count(*) FROM t")).one()
+            await connection.exec_driver_sql("INSERT INTO t VALUES (?)", (now,))
+
+    await asyncio.gather(*(add() for _ in range(30)))
+    async with store.reading("test") as fetch:
+        assert [x for (x,) in await fetch("SELECT x FROM t ORDER BY x", ())] == list(range(30))
+
+
+async def test_a_locked_database_is_unavailable_and_the_log_says_so(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_PRAGMAS", ("PRAGMA busy_timeout = 50", *sqlite._PRAGMAS[1:]))
+    await _with_table(store)
+    other = sqlite3.connect(_file(store), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with events() as written, pytest.raises(StoreUnavailable) as refused:
+        async with store.writing("replace_document"):
+            pass
+    other.close()
+
+    assert refused.value.headers["Retry-After"] == "5"
+    assert "lock" not in refused.value.message
+    (event,) = written
+    assert (event["event"], event["operation"], event["outcome"], event["status"]) == (
+        "dependency_call",
+        "replace_document",
+        "failed",
+        "SQLITE_BUSY",
+    )
+
+
+async def test_a_file_that_is_no_database_is_unavailable(store: Store) -> None:
+    _file(store).write_bytes(b"no database " * 1_000)
+    with pytest.raises(StoreUnavailable):
+        await store.ping()
+
+
+async def test_a_folder_that_cannot_hold_a_database_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "chatkit.db").mkdir()
+    store = Store(f"sqlite+aiosqlite:///{tmp_path}/chatkit.db")
+    with pytest.raises(StoreUnavailable):
+        await store.ping()
+    await store.close()
+
+
+async def test_a_database_deleted_under_the_server_is_noticed(store: Store) -> None:
+    await store.ping()
+    _file(store).unlink()
+    with events() as written, pytest.raises(StoreUnavailable):
+        await store.ping()
+    assert "FILE_GONE" in [event["status"] for event in written]
+
+
+async def test_when_every_connection_is_taken_the_next_is_told_so(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store.engine.pool, "_timeout", 0.05)
+    taken = [store.reading("test") for _ in range(8)]
+    for reading in taken:
+        await reading.__aenter__()
+    with events() as written, pytest.raises(StoreUnavailable):
+        await store.ping()
+    for reading in taken:
+        await reading.__aexit__(None, None, None)
+    assert "POOL_EXHAUSTED" in [event["status"] for event in written]
+    await store.ping()
+
+
+async def test_a_bug_in_a_statement_stays_a_bug(store: Store) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        await _count(store)
+
+
+async def test_every_use_counts_towards_the_request(store: Store) -> None:
+    await _with_table(store)
+    with bound(Request("a-request")) as request:
+        await _count(store)
+        await _count(store)
+    assert request.canonical["db_calls"] == 2
+    assert request.canonical["db_ms"] > 0
+
+
+async def test_closing_writes_everything_into_the_one_file(store: Store, tmp_path: Path) -> None:
+    await _with_table(store)
+    await store.close()
+    assert [path.name for path in _file(store).parent.iterdir()] == ["chatkit.db"]
