@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from .answer import Cited, Piece, Text
 from .matching import Matcher
 from .models import EXCERPT_LIMIT, SOURCES_LIMIT, Mode, Question, Source
-from .passages import Passage, Unit, excerpt, taken_apart
-from .ranking import held, ranked
+from .passages import SEPARATOR, Passage, Unit, excerpt, taken_apart
+from .ranking import LEADS, held, ranked
 from .words import stems, terms
 
 MODEL = "extractive"
@@ -36,8 +36,9 @@ SELECTION_TITLE = "Selected text"
 # What a unit is worth beyond the words it holds, as parts of a question wholly held.
 _FIRST = 0.05  # the first unit of a passage says what it is about
 _FITTING = 0.1  # a command for "how do I", a figure for "how many"
-_TELLING = 5  # a unit with fewer words besides the question's own
+_TELLING = 6  # a unit with fewer words besides the question's own
 _HEADING_LIKE = 0.6  # repeats the question; it is worth this part
+_ASKS = 0.75  # how much of the question a heading holds that asks it
 _ENOUGH = 0.7  # how much of the best unit's worth another one needs to be told as well
 _ALIKE = 0.7  # the share of words in common that makes two units one
 
@@ -111,6 +112,7 @@ class _Draft:
     def __init__(self, question: Question, passages: Sequence[Passage]) -> None:
         self._passages = passages
         self._units = [taken_apart(passage.text) for passage in passages]
+        self._led: set[int] = set()  # passages whose heading asks the question
         self._worth = self._weighed(question)
         self._chosen: dict[Place, Unit] = {}
         self._cited: list[int] = []
@@ -127,20 +129,30 @@ class _Draft:
         for index, passage in enumerate(self._passages):
             above = matcher.find(passage.heading).terms
             fit = 0.5 + 0.5 * passage.score / top
-            asked = 0.0  # what a question within the text is worth belongs to what follows it
+            # What a heading that asks the question is worth, or a question within the text, belongs to what follows it.
+            asked = self._asked_above(passage, matcher, weights) / whole
+            if asked:
+                self._led.add(index)
             for position, unit in enumerate(self._units[index]):
                 matches = matcher.find(unit.text)
-                value = held(matches, above, weights) / whole + _FIRST / (1 + position)
+                value = held(matches, above, weights) / whole
+                if unit.kind == "sentence" and unit.text.endswith("?"):
+                    worths[index, position], asked = 0.3 * value, value
+                    continue
+                value, asked = max(value, asked) + _FIRST / (1 + position), 0.0
                 if (how and _is_command(unit)) or (how_much and _DIGIT.search(unit.text)):
                     value += _FITTING
                 if matches.length - len(matches.hits) < _TELLING:
                     value *= _HEADING_LIKE
-                value = max(value * fit, asked)
-                asked = 0.0
-                if unit.kind == "sentence" and unit.text.endswith("?"):
-                    value, asked = 0.3 * value, value
-                worths[index, position] = value
+                worths[index, position] = value * fit
         return worths
+
+    @staticmethod
+    def _asked_above(passage: Passage, matcher: Matcher, weights: Mapping[str, float]) -> float:
+        """What the passage's own heading holds of the question, if it is nearly all of it."""
+        own = matcher.find(passage.heading.rpartition(SEPARATOR)[2]).terms
+        value = sum(weights[term] for term in own)
+        return LEADS * value if value >= _ASKS * sum(weights.values()) else 0.0
 
     def choose(self, length: Length) -> None:
         """Choose the units to tell, and the passages to cite."""
@@ -194,7 +206,7 @@ class _Draft:
                 self._take((passage, position - 1), length)
         elif after and after[0].kind == "code":
             self._take((passage, position + 1), length)
-        elif unit.kind == "sentence" and unit.text.endswith(":"):
+        elif unit.text.endswith(":") or (unit.kind == "item" and position == 0 and passage in self._led):
             for further, item in enumerate(after, position + 1):
                 if item.kind != "item" or not self._take((passage, further), length):
                     break

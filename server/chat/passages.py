@@ -7,6 +7,9 @@ from typing import Literal
 
 from .sentences import sentences
 
+SEPARATOR = " \u203a "
+"""What stands between the headings above a passage."""
+
 Kind = Literal["sentence", "item", "code"]
 
 _FENCE = re.compile(r"^(`{3,})([^\n`]*)\n(.*?)\n\1$", re.DOTALL | re.MULTILINE)

@@ -8,8 +8,8 @@ The middle line is BM25 (S. Robertson, H. Zaragoza, "The Probabilistic Relevance
 weight, which stays positive in a collection of three passages, divided by the best that the question could reach. A
 word that no passage holds weighs most of all, so a question whose telling words are absent scores low.
 
-`closest` is how much of the question the best `STRETCH` of words holds, by the same weights: words that stand together answer
-better than words that are scattered.
+`closest` is how much of the question the best `STRETCH` of words holds, or the heading, by the same weights: words that stand
+together answer better than words that are scattered.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ from itertools import pairwise
 from math import log as ln
 
 from .matching import Matcher, Matches
-from .passages import Passage
+from .passages import SEPARATOR, Passage
 
 K1 = 0.9
 B = 0.4
@@ -33,8 +33,12 @@ STRETCH = 24
 """Words; about a sentence."""
 ABOVE = 0.35
 """How much of a word's weight counts where only the headings hold it."""
+LEADS = 0.9
+"""How much of what a passage's own heading holds counts as held by the passage: a heading may ask the very question."""
 ADJACENT = 0.15
 """How much more two words weigh that stand side by side in the question and in the text."""
+
+_NOTHING: frozenset[str] = frozenset()
 
 
 def weight(total: int, holding: int) -> float:
@@ -52,11 +56,15 @@ def ranked(passages: Sequence[Passage], weights: Mapping[str, float]) -> list[Pa
     scored = []
     for passage in passages:
         text, heading = matcher.find(passage.text), matcher.find(passage.heading)
-        held = text.terms | heading.terms
-        if held:
+        found = text.terms | heading.terms
+        if found:
             bm25 = _bm25(text, heading, weights) / whole
-            score = min((1 - CLOSE) * bm25 + CLOSE * _closest(text, heading.terms, weights) / whole, 1.0)
-            matched = {term: weight for term, weight in weights.items() if term in held}
+            own = matcher.find(passage.heading.rpartition(SEPARATOR)[2])
+            closest = (
+                max(_closest(text, heading.terms, weights), LEADS * held(own, _NOTHING, weights)) / whole
+            )
+            score = min((1 - CLOSE) * bm25 + CLOSE * min(closest, 1.0), 1.0)
+            matched = {term: weight for term, weight in weights.items() if term in found}
             scored.append(replace(passage, score=score, matched=matched))
     # Among equals, the order of the database.
     scored.sort(key=lambda passage: -passage.score)
@@ -83,14 +91,14 @@ def _adjacent(hits: Sequence[tuple[int, str]], weights: Mapping[str, float]) -> 
 
 
 def _closest(text: Matches, above: frozenset[str], weights: Mapping[str, float]) -> float:
-    """What the best stretch of `text` holds, at most all of the question."""
+    """What the best stretch of `text` holds."""
     best = held(Matches(0, ()), above, weights)
     end = 0
     for start, (at, _) in enumerate(text.hits):
         while end < len(text.hits) and text.hits[end][0] < at + STRETCH:
             end += 1
         best = max(best, held(Matches(STRETCH, text.hits[start:end]), above, weights))
-    return min(best, sum(weights.values()))
+    return best
 
 
 def _bm25(text: Matches, heading: Matches, weights: Mapping[str, float]) -> float:

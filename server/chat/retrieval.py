@@ -14,6 +14,8 @@ COUNTED_TERMS = 64
 """How many different words of a question are looked up."""
 SEARCHED_TERMS = 24
 """How many of them, the rarest, are searched for: it bounds the cost of a long question."""
+COMMON = 500
+"""A word that more than this many passages hold, and more than half of all, is not searched for if another is left."""
 CANDIDATES = 16
 """How many passages the database proposes, at least."""
 
@@ -62,6 +64,6 @@ class SQLiteRetriever:
 
 
 def _telling(terms: Sequence[str], found: Mapping[str, int], total: int) -> Sequence[str]:
-    """The words to search for: not those that no passage holds, nor, if others are left, those that half of all hold."""
+    """The words to search for: not those that no passage holds, nor, if others are left, those that are common."""
     held = [term for term in terms if found[term]]
-    return [term for term in held if found[term] <= total / 2] or held
+    return [term for term in held if found[term] <= max(total / 2, COMMON)] or held

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .passages import SEPARATOR
 from .readers.draft import Block, Draft, Heading, fenced
 from .sentences import sentences
 
@@ -16,7 +17,6 @@ TARGET = 800
 LONGEST = 1_400
 """No passage has more characters than this."""
 HEADING_LIMIT = 200
-SEPARATOR = " \u203a "
 
 _FENCE = re.compile(r"(`{3,})([^\n`]*)\n(.*)\n\1\Z", re.DOTALL)
 

@@ -19,7 +19,7 @@ _HOW_MUCH = re.compile(
 )
 
 # Words that say that something is asked, not what about. Negations and quantities stay: they can be what matters.
-STOPWORDS = frozenset(
+STOP_WORDS = frozenset(
     """
     a about above after again all also am an and any anyone anything are aren as at be because been before being below between
     both but by came can cannot could couldn d did didn do does doesn doing don done down during each either else ever every few
@@ -30,7 +30,7 @@ STOPWORDS = frozenset(
     tell than thank thanks that the their theirs them themselves then there these they thing things this those through to too
     toward towards under until up upon us ve very want wants was wasn way we were weren what whatever when where whether
     which while who whoever whom whose why will with within without won would wouldn you your yours yourself yourselves
-    explain describe mean means meaning happen happens work works
+    explain describe find made make makes making mean means meaning happen happens take taken takes taking took work works
     """.split()
 )
 
@@ -61,7 +61,7 @@ def terms(question: str, limit: int) -> dict[str, str]:
     asked = _HOW_MUCH.sub(" ", unicodedata.normalize("NFC", printable(question)))
     for match in WORD.finditer(asked):
         word = folded(match[0])
-        if word and word not in STOPWORDS:
+        if word and word not in STOP_WORDS:
             found.setdefault(stem(word), word)
             if len(found) == limit:
                 break

@@ -24,9 +24,9 @@ from pipeline.log import log
 from server.chat.extract import ExtractiveAnswerer
 from server.chat.ingest import ingest
 from server.chat.models import Question
+from server.chat.passages import SEPARATOR
 from server.chat.retrieval import SQLiteRetriever
 from server.chat.service import Chat
-from server.chat.splitter import SEPARATOR
 from server.store import chat as documents
 from server.store import fulltext, migrate
 from server.store.engine import Store

@@ -100,6 +100,6 @@ def decoded(data: bytes, declared: str | None = None) -> str:
         raise Unreadable(f"it says that its encoding is {encoding[:40]!r}, which is unknown") from None
     except UnicodeError:
         raise Unreadable(f"its bytes are not {encoding}; save it as UTF-8") from None
-    if text.count("\0") * 100 > len(text):
+    if text.count("\0") * 10 > len(text):
         raise Unreadable("it holds binary data, not text")
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -157,7 +157,7 @@ def _text(children: list[Token]) -> str:
                 seen.append(child.content)
             case "code_inline":
                 # A doubled fence keeps a backtick within.
-                seen.append(f"``{child.content}``" if "`" in child.content else f"`{child.content}`")
+                seen.append(f"`` {child.content} ``" if "`" in child.content else f"`{child.content}`")
             case "image":
                 seen.append(child.content)
             case "softbreak" | "hardbreak":

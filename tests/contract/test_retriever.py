@@ -1,0 +1,266 @@
+"""What every `Retriever` promises, whatever database is behind it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from server.chat.retrieval import Retriever, SQLiteRetriever
+from server.store import chat as documents
+from server.store import migrate
+from server.store.engine import Store
+from tests.shared import naughty_strings
+
+Part = tuple[str, str, str]
+Add = Callable[[str, Sequence[Part]], Awaitable[None]]
+Opened = AbstractAsyncContextManager[tuple[Retriever, Add, Callable[[str], Awaitable[None]]]]
+
+SHELF: dict[str, list[Part]] = {
+    "bees": [
+        ("Bees", "bees", "Bees live in hives. A hive has one queen and thousands of workers."),
+        ("Bees \u203a Honey", "honey", "Honey is made of nectar. Workers fan it dry with their wings."),
+        ("Bees \u203a Dances", "dances", "A dancing worker tells the others where flowers are."),
+    ],
+    "whales": [
+        ("Whales", "whales", "Whales breathe air. The blue whale is the largest animal that has ever lived."),
+        (
+            "Whales \u203a Songs",
+            "songs",
+            "Humpback whales sing for hours; the songs change from year to year.",
+        ),
+    ],
+    "trains": [("Trains", "trains", "Night trains have couchettes. Workers of the railway wear blue.")],
+    "zoë": [("Café Zoë", "", "Crème brûlée and naïve paintings. `request_id` is shown as X-Request-ID.")],
+}
+
+
+@asynccontextmanager
+async def _sqlite(folder: Path) -> AsyncIterator[tuple[Retriever, Add, Callable[[str], Awaitable[None]]]]:
+    url = f"sqlite+aiosqlite:///{folder}/retriever.db"
+    await migrate.upgrade(url)
+    store = Store(url)
+
+    async def add(name: str, parts: Sequence[Part]) -> None:
+        await documents.replace(
+            store, documents.Document(name, name, f"{name}.md", name, "markdown", "", "", parts)
+        )
+
+    async def remove(name: str) -> None:
+        await documents.remove(store, name)
+
+    yield SQLiteRetriever(store), add, remove
+    await store.close()
+
+
+IMPLEMENTATIONS: dict[str, Callable[[Path], Opened]] = {"sqlite": _sqlite}
+
+
+@pytest.fixture(params=IMPLEMENTATIONS)
+async def opened(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[tuple[Retriever, Add, Callable[[str], Awaitable[None]]]]:
+    async with IMPLEMENTATIONS[request.param](tmp_path) as both:
+        yield both
+
+
+@pytest.fixture
+async def retriever(opened: tuple[Retriever, Add, Callable[[str], Awaitable[None]]]) -> Retriever:
+    found, add, _ = opened
+    for name, parts in SHELF.items():
+        await add(name, parts)
+    return found
+
+
+async def _urls(retriever: Retriever, question: str, limit: int = 10) -> list[str]:
+    return [passage.url for passage in await retriever.search(question, limit)]
+
+
+async def test_the_passage_that_answers_comes_first(retriever: Retriever) -> None:
+    assert (await _urls(retriever, "How do whales sing?"))[0] == "whales.md#songs"
+    assert (await _urls(retriever, "What is honey made of?"))[0] == "bees.md#honey"
+    assert (await _urls(retriever, "Which animal is the largest?"))[0] == "whales.md#whales"
+
+
+async def test_a_passage_is_found_by_other_forms_of_its_words(retriever: Retriever) -> None:
+    assert (await _urls(retriever, "singing whale"))[0] == "whales.md#songs"
+    assert (await _urls(retriever, "DANCES"))[0] == "bees.md#dances"
+
+
+async def test_accents_do_not_matter(retriever: Retriever) -> None:
+    for question in ("creme brulee", "Crème Brûlée", "cre\u0300me", "cafe zoe"):
+        assert await _urls(retriever, question) == ["zoë.md"]
+
+
+async def test_any_one_word_is_enough_to_be_found(retriever: Retriever) -> None:
+    assert set(await _urls(retriever, "workers and whales")) == {
+        "bees.md#bees",
+        "bees.md#honey",
+        "bees.md#dances",
+        "whales.md#whales",
+        "whales.md#songs",
+        "trains.md#trains",
+    }
+
+
+async def test_scores_lie_between_0_and_1_and_fall(retriever: Retriever) -> None:
+    for question in (
+        "workers whales blue hives",
+        "honey",
+        "the largest blue whale that ever lived breathes air",
+    ):
+        scores = [passage.score for passage in await retriever.search(question, 10)]
+        assert scores == sorted(scores, reverse=True)
+        assert all(0 < score <= 1 for score in scores)
+
+
+async def test_a_question_whose_telling_words_are_absent_scores_low(retriever: Retriever) -> None:
+    (good, *_) = await retriever.search("where do bees live", 1)
+    (poor, *_) = await retriever.search("which tariff applies to blue parcels abroad", 1)
+    assert poor.score < 0.25
+    assert good.score > 0.6
+
+
+async def test_nothing_that_bears_on_it_is_nothing(retriever: Retriever) -> None:
+    for question in ("quantum chromodynamics", "", "   ", "what is the", "?!", "\x00", "🎉", "\ud800"):
+        assert await retriever.search(question, 5) == []
+
+
+async def test_an_empty_store_holds_no_answer(
+    opened: tuple[Retriever, Add, Callable[[str], Awaitable[None]]],
+) -> None:
+    assert await opened[0].search("whales", 5) == []
+
+
+async def test_at_most_as_many_as_asked_for(retriever: Retriever) -> None:
+    assert [len(await retriever.search("workers whales", limit)) for limit in (0, 1, 3, 50)] == [0, 1, 3, 6]
+
+
+async def test_the_same_question_has_the_same_answer(retriever: Retriever) -> None:
+    assert await retriever.search("workers whales", 10) == await retriever.search("workers whales", 10)
+
+
+async def test_a_passage_tells_where_it_is_from_and_which_words_it_holds(retriever: Retriever) -> None:
+    passage = (await retriever.search("humpback songs of the airport", 1))[0]
+    assert passage.id == "whales-1"
+    assert passage.heading == "Whales \u203a Songs"
+    assert passage.url == "whales.md#songs"
+    assert passage.text == SHELF["whales"][1][2]
+    assert passage.matched.keys() == {"humpback", "song"}
+    assert all(weight > 0 for weight in passage.matched.values())
+
+
+async def test_a_word_that_every_passage_holds_still_finds_them(
+    opened: tuple[Retriever, Add, Callable[[str], Awaitable[None]]],
+) -> None:
+    retriever, add, _ = opened
+    await add("one", [("One", "", "walrus")])
+    assert (await retriever.search("walrus", 5))[0].score > 0.25
+    await add("two", [("Two", "", "walrus walrus"), ("Two", "", "walrus and badger")])
+    assert len(await retriever.search("walrus", 5)) == 3
+    assert (await retriever.search("walrus badger", 5))[0].id == "two-1"
+
+
+async def test_a_small_site_scores_as_a_large_one_does(
+    opened: tuple[Retriever, Add, Callable[[str], Awaitable[None]]],
+) -> None:
+    retriever, add, _ = opened
+    await add(
+        "faq",
+        [("Refunds", "", "We refund your money within 14 days."), ("Opening hours", "", "We open at nine.")],
+    )
+    assert (await retriever.search("When do I get a refund of my money?", 1))[0].score > 0.5
+
+
+async def test_what_is_replaced_or_removed_is_found_no_more(
+    opened: tuple[Retriever, Add, Callable[[str], Awaitable[None]]],
+) -> None:
+    retriever, add, remove = opened
+    await add("a", [("A", "", "walrus"), ("A", "", "badger")])
+    await add("b", [("B", "", "walrus")])
+    await add("a", [("A", "", "penguin")])
+    assert [passage.id for passage in await retriever.search("walrus badger", 9)] == ["b-0"]
+    assert [passage.id for passage in await retriever.search("penguin", 9)] == ["a-0"]
+    await remove("b")
+    assert await retriever.search("walrus", 9) == []
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        '"whales',
+        "whales AND",
+        "NOT whales",
+        "whales NEAR(songs)",
+        "heading:whales",
+        "{heading} : whales",
+        "whales*",
+        "^whales",
+        "whales + songs",
+        "-whales",
+        "whales'; DROP TABLE passages; --",
+        "(whales",
+        "whales\x00songs",
+        "whales \ud83d",
+        "whales " + "z" * 1_990,
+        "OR whales OR",
+    ],
+)
+async def test_no_question_is_a_syntax_error(retriever: Retriever, question: str) -> None:
+    assert "whales.md#whales" in await _urls(retriever, question)
+
+
+async def test_any_naughty_string_is_a_question(retriever: Retriever) -> None:
+    for question in naughty_strings():
+        for passage in await retriever.search(question, 5):
+            assert 0 < passage.score <= 1
+
+
+async def test_any_naughty_string_is_a_text(
+    opened: tuple[Retriever, Add, Callable[[str], Awaitable[None]]],
+) -> None:
+    retriever, add, remove = opened
+    texts = naughty_strings()
+    await add(
+        "naughty", [(text[:200], text[:50], f"{text} walrus{number}") for number, text in enumerate(texts)]
+    )
+    for number in range(0, len(texts), 25):
+        (passage,) = await retriever.search(f"walrus{number}", 5)
+        assert passage.text == f"{texts[number]} walrus{number}"
+    await remove("naughty")
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@settings(
+    max_examples=10,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(questions=st.lists(st.text(max_size=2_000), max_size=40))
+async def test_any_text_is_a_question(
+    implementation: str, tmp_path_factory: pytest.TempPathFactory, questions: list[str]
+) -> None:
+    async with IMPLEMENTATIONS[implementation](tmp_path_factory.mktemp("any")) as (retriever, add, _):
+        for name, parts in SHELF.items():
+            await add(name, parts)
+        for question in questions:
+            passages = await retriever.search(question, 5)
+            assert len(passages) <= 5
+            assert all(0 < passage.score <= 1 for passage in passages)
+
+
+async def test_a_question_of_2000_characters_stays_quick(
+    opened: tuple[Retriever, Add, Callable[[str], Awaitable[None]]],
+) -> None:
+    retriever, add, _ = opened
+    words = [f"{chr(97 + number % 26)}{number}" for number in range(400)]
+    for number in range(40):
+        await add(f"d{number}", [("D", "", " ".join(words[part : part + 120])) for part in range(0, 250, 5)])
+    question = " ".join(words)[:2_000]
+    await retriever.search(question, 5)
+    started = perf_counter()
+    assert len(await retriever.search(question, 5)) == 5
+    assert perf_counter() - started < 0.5
