@@ -5,8 +5,8 @@ shippers split lines over about 8,000 bytes, so what is too large is cut, and th
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import orjson
 
@@ -16,8 +16,9 @@ LINE_LIMIT = 8_000
 # The newline is the terminator; a record's own newlines are escaped by JSON.
 _OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_SUBCLASS
 _MAX_DEPTH = 12
-_MAX_ITEMS = 1_000
 _MAX_NAME = 128
+
+Item = TypeVar("Item")
 
 # DEL, the C1 controls, and the separators at which some readers break a line: JSON allows them raw, terminals and
 # `str.splitlines` do not take them lightly.
@@ -30,106 +31,142 @@ def encode(record: Mapping[str, Any]) -> bytes:
     Bytes, sets, lone surrogates, huge integers, cycles, deep nesting and objects become something printable;
     not-a-number becomes null. A value that makes the line too long is cut and named in `truncated`.
     """
-    line = _line(record)
-    if len(line) > LINE_LIMIT:
-        line = _shortened(record)
-    return line
-
-
-def _line(record: Mapping[str, Any]) -> bytes:
     try:
-        line = orjson.dumps(record, _printable, _OPTIONS)
+        line = orjson.dumps(record, _plain, _OPTIONS)
     except Exception:
-        line = orjson.dumps(_printable(record), option=_OPTIONS)
+        line = orjson.dumps({_text(key): _printable(value) for key, value in record.items()}, option=_OPTIONS)
+    if len(line) <= LINE_LIMIT:
+        line = _escaped(line)
+    return line if len(line) <= LINE_LIMIT else _shortened(record)
+
+
+def _escaped(line: bytes) -> bytes:
     if line.isascii():
         return line.replace(b"\x7f", b"\\u007f") if b"\x7f" in line else line
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", line.decode()).encode()
 
 
-def _printable(value: Any, depth: int = 0) -> Any:
-    """`value` as something orjson takes without question."""
+def _plain(value: Any) -> Any:
+    """For orjson: what it does not know, as something that it does."""
+    return _printable(value)
+
+
+def _printable(value: Any, depth: int = 0, room: list[int] | None = None) -> Any:
+    """`value` as something orjson takes without question, as far as a line could hold it.
+
+    `room` is how many characters and items may still come: what lies beyond would be cut anyway, and need not be looked at.
+    """
+    room = [2 * LINE_LIMIT] if room is None else room
+    room[0] -= 1
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
         # JSON's readers hold integers in 64 bits at best; a longer one is kept to the digit, as text.
-        return int(value) if -(2**63) <= value < 2**64 else f"{hex(value)}"[: LINE_LIMIT // 2]
+        return int(value) if -(2**63) <= value < 2**64 else _printable(hex(value), depth, room)
     if isinstance(value, float):
         return float(value)
-    if isinstance(value, str):
-        return str.__str__(value).encode("utf-8", "backslashreplace").decode()
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value[:LINE_LIMIT]).decode("utf-8", "backslashreplace")
+        return _printable(bytes(value[:LINE_LIMIT]).decode("utf-8", "backslashreplace"), depth, room)
+    if isinstance(value, str):
+        text = str.__str__(value)[: max(0, room[0])]
+        room[0] -= len(text)
+        return text.encode("utf-8", "backslashreplace").decode()
     if depth >= _MAX_DEPTH:
         return "[nested too deeply]"
     try:
         if isinstance(value, Mapping):
-            items = list(value.items())[:_MAX_ITEMS]
-            return {_printable(_name(key)): _printable(item, depth + 1) for key, item in items}
+            return {
+                _text(key): _printable(item, depth + 1, room) for key, item in _while(room, value.items())
+            }
         if isinstance(value, (list, tuple, set, frozenset)):
-            return [_printable(item, depth + 1) for item in list(value)[:_MAX_ITEMS]]
-        return _printable(str(value))
+            return [_printable(item, depth + 1, room) for item in _while(room, value)]
+        return _printable(str(value), depth, room)
     except Exception as error:
         return f"[{type(value).__name__} that cannot be shown: {type(error).__name__}]"
 
 
-def _name(key: Any) -> str:
-    return key if isinstance(key, str) else str(key)
+def _while(room: list[int], items: Iterable[Item]) -> Iterator[Item]:
+    """The first of `items`, for as long as there is room."""
+    for item in items:
+        if room[0] <= 0:
+            return
+        yield item
+
+
+def _text(key: Any) -> str:
+    """A name of a field, whatever was used as one."""
+    text = str(key) if not isinstance(key, str) else str.__str__(key)
+    return text[: _MAX_NAME + 1].encode("utf-8", "backslashreplace").decode()
 
 
 def _shortened(record: Mapping[str, Any]) -> bytes:
-    """The line with its largest values cut until it fits, small ones whole."""
-    whole = _printable(record)
-    sizes = {name: len(_line({name: value})) - 2 for name, value in whole.items() if len(name) <= _MAX_NAME}
-    # Too many fields to name even empty: keep the first, where the fixed ones are.
-    kept: list[str] = []
-    room = LINE_LIMIT - 600
-    for name, size in sizes.items():
-        room -= min(size, 80)
-        if room < 0:
+    """The line with its largest values cut until it fits, small ones whole, in their order."""
+    fields: dict[str, tuple[Any, int]] = {}
+    room = LINE_LIMIT - _NOTE
+    for key, held in record.items():
+        name = _text(key)
+        if len(name) > _MAX_NAME:
+            continue
+        value = _printable(held)
+        size = _size(name, value)
+        room -= min(size, _SMALLEST)
+        if room < 0:  # Too many fields to name even empty: the first are kept, where the fixed ones are.
             break
-        kept.append(name)
-    dropped = len(record) - len(kept)
-    cap = LINE_LIMIT
-    while True:
-        short: dict[str, Any] = {}
-        truncated: list[str] = []
-        for name in kept:
-            value = whole[name]
-            if sizes[name] > cap + len(name) + 4:
-                value = _cut(value, cap)
-                truncated.append(name)
-            short[name] = value
-        # The list of names has its own limit; the count of dropped fields stands for the rest.
-        short["truncated"] = truncated[:8] + ([f"{dropped} fields"] if dropped else [])
-        line = _line(short)
-        if len(line) <= LINE_LIMIT or cap == 0:
-            return line
-        cap = cap * 3 // 4
+        fields[name] = value, size
+    cap = _fair_share([size for _, size in fields.values()], LINE_LIMIT - _NOTE)
+    short: dict[str, Any] = {}
+    truncated: list[str] = []
+    for name, (value, size) in fields.items():
+        short[name] = value if size <= cap else _cut(name, value, cap)
+        if size > cap:
+            truncated.append(name)
+    dropped = len(record) - len(fields)
+    # The list of names is bounded too; the count of dropped fields stands for the rest.
+    short["truncated"] = truncated[:3] + ([f"{dropped} fields"] if dropped else [])
+    return _escaped(orjson.dumps(short, option=_OPTIONS))
 
 
-def _cut(value: Any, limit: int) -> Any:
-    """The beginning of `value` that takes at most about `limit` bytes as JSON, of the same type where it can be."""
+_NOTE = 600
+"""Bytes kept free for the field `truncated`."""
+_SMALLEST = 160
+"""What a field may need even when its value is cut to nothing: its name, quotes, colon, comma."""
+
+
+def _size(name: str, value: Any) -> int:
+    """Bytes that the field takes in a line, its comma included."""
+    return len(_escaped(orjson.dumps({name: value}, option=_OPTIONS))) - 2
+
+
+def _fair_share(sizes: list[int], room: int) -> int:
+    """The largest share that leaves all within `room` when whoever has more is cut to it and whoever has less stays whole."""
+    left = len(sizes)
+    for size in sorted(sizes):
+        if size * left > room:
+            return room // left
+        room -= size
+        left -= 1
+    return LINE_LIMIT
+
+
+def _cut(name: str, value: Any, limit: int) -> Any:
+    """The beginning of `value` with which its field takes at most `limit` bytes; of the same type where it has a beginning."""
     if isinstance(value, str):
-        # An escape takes up to six bytes a character; halve until it fits rather than guess.
-        while value and len(_line({"": value})) - 6 > limit:
-            value = value[: min(len(value) - 1, max(limit // 2, len(value) * 3 // 4))]
-        return value
+        return value[: _most(len(value), lambda count: _size(name, value[:count]) <= limit)]
     if isinstance(value, list):
-        kept: list[Any] = []
-        used = 2
-        for item in value:
-            used += len(_line({"": item})) - 5
-            if used > limit:
-                break
-            kept.append(item)
-        return kept
+        return value[: _most(len(value), lambda count: _size(name, value[:count]) <= limit)]
     if isinstance(value, dict):
-        fits: dict[str, Any] = {}
-        used = 2
-        for name, item in value.items():
-            used += len(_line({name: item})) - 2
-            if used > limit:
-                break
-            fits[name] = item
-        return fits
-    return _cut(str(value), limit)
+        items = list(value.items())
+        return dict(items[: _most(len(items), lambda count: _size(name, dict(items[:count])) <= limit)])
+    return _cut(name, str(value), limit)
+
+
+def _most(upper: int, fits: Callable[[int], bool]) -> int:
+    """The largest number up to `upper` for which `fits`, which holds for no number after one for which it does not."""
+    low = 0
+    while low < upper:
+        middle = (low + upper + 1) // 2
+        if fits(middle):
+            low = middle
+        else:
+            upper = middle - 1
+    return low

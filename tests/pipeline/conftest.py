@@ -6,9 +6,22 @@ from typing import Any
 
 import pytest
 
+from pipeline.catalogue import EVENTS, PLANS
 from pipeline.eventlog import EventLog
 from pipeline.log import Log
 from pipeline.reader import Event, lines
+
+
+@pytest.fixture(autouse=True)
+def vocabulary() -> Iterator[None]:
+    """What a test declares is forgotten after it."""
+    events, plans = dict(EVENTS), dict(PLANS)
+    yield
+    EVENTS.clear()
+    EVENTS.update(events)
+    PLANS.clear()
+    PLANS.update(plans)
+
 
 Read = Callable[[], list[Event]]
 

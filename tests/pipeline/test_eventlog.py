@@ -20,17 +20,21 @@ from pipeline.writer import Rotation
 
 from .conftest import Read
 
-declare(
-    [
-        Event(
-            "test_counted",
-            "INFO",
-            "",
-            {"n": Field(""), "text": Field("")},
-            observe=lambda fields: Observation("/r", fields["n"], False, False),
-        )
-    ]
-)
+
+@pytest.fixture(autouse=True)
+def _counted(vocabulary: None) -> None:
+    """An event that the windows count."""
+    declare(
+        [
+            Event(
+                "test_counted",
+                "INFO",
+                "",
+                {"n": Field(""), "text": Field("")},
+                observe=lambda fields: Observation("/r", fields["n"], False, False),
+            )
+        ]
+    )
 
 
 async def test_every_event_is_written_once_and_in_order(log: Log, events: EventLog, written: Read) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from typing import Any
 
 import orjson
@@ -135,6 +136,21 @@ def test_fields_beyond_what_a_line_can_name_are_counted(count: int) -> None:
 
 def test_a_field_whose_name_alone_is_too_long_is_left_out() -> None:
     assert read(encode({"event": "e", "n" * 9_000: 1})) == {"event": "e", "truncated": ["1 fields"]}
+
+
+@pytest.mark.parametrize("unit", ["\x9b", "a", "\ud800", '"'])
+def test_a_huge_value_costs_no_more_than_a_large_one(unit: str) -> None:
+    def cost(value: object) -> float:
+        best = float("inf")
+        for _ in range(3):
+            started = time.process_time()
+            encode({"event": "e", "value": value})
+            best = min(best, time.process_time() - started)
+        return best
+
+    # What cannot fit is not worked on: a hundred times the text may cost what it takes to look at it, not to escape it.
+    assert cost(unit * 3_000_000) < 30 * max(cost(unit * 30_000), 0.001)
+    assert cost([unit * 30_000] * 100) < 30 * max(cost([unit * 30_000]), 0.001)
 
 
 def test_every_naughty_string_comes_back_as_it_was() -> None:
