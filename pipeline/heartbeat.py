@@ -7,7 +7,7 @@ import asyncio
 import os
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ class LoopLag:
 async def beat(
     events: EventLog,
     lag: LoopLag,
-    more: Callable[[], Mapping[str, Any]] = dict,
+    more: Callable[[], Awaitable[Mapping[str, Any]]],
     *,
     every_seconds: float = HEARTBEAT_SECONDS,
 ) -> None:
@@ -99,7 +99,7 @@ async def beat(
             events_written=status.written,
             events_dropped=status.dropped,
             clock_drift_ms=round((passed_wall - passed) * 1000, 1),
-            **more(),
+            **await more(),
         )
 
 

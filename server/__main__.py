@@ -11,7 +11,9 @@ Settings come from the environment, .env, or config/chatkit.toml, in that order;
 import argparse
 import asyncio
 import os
+import secrets
 import signal
+import string
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -37,16 +39,6 @@ declare(
             "The server will not start: told on standard error, before anything is opened.",
             {"problems": Field("each bad setting: `setting`, `problem`, `fix`; never a value")},
         ),
-        Event(
-            "start_failed",
-            "ERROR",
-            "The server could not start: told on standard error.",
-            {
-                "what": Field("what could not be done"),
-                "reason": Field("the system's own words", free=True),
-                "fix": Field("what to do", free=True),
-            },
-        ),
     ]
 )
 
@@ -61,6 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
             _print_problems(refused.problems)
         log.error("settings_refused", problems=[problem._asdict() for problem in refused.problems])
         return EX_CONFIG
+    boot = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(6))
+    for writes in (log, standard_error):
+        writes.identify(boot=boot, version=VERSION, config=settings.fingerprint)
     match options.command:
         case "ingest":
             return _run(_ingest(settings, options.paths, if_empty=options.if_empty))
@@ -109,10 +104,7 @@ def _run(work: Coroutine[Any, Any, int]) -> int:
 
 
 async def _serve(settings: Settings) -> int:
-    from pipeline.segments import FolderInUse
-
-    from .app import DatabaseOutdated, Server
-    from .store.engine import StoreUnavailable
+    from .app import Server, StartFailed
 
     server = Server(settings)
     stop, reason = asyncio.Event(), ["stop"]
@@ -126,27 +118,9 @@ async def _serve(settings: Settings) -> int:
         loop.add_signal_handler(number, asked, number)
     try:
         url, listening = await server.start()
-    except FolderInUse as error:
-        return _start_failed(
-            "open the log", error, f"Stop the other server, or set LOG_DIR. (LOG_DIR={settings.log_dir})"
-        )
-    except DatabaseOutdated as error:
-        return _start_failed("use the database", error, "python -m server migrate")
-    except StoreUnavailable as error:
-        cause = error.__cause__ or error
-        return _start_failed(
-            "open the database", cause, "See DATABASE_URL, and whether its folder can be written."
-        )
-    except OSError as error:
-        if isinstance(error.filename, (str, bytes)) or error.errno is None or "bind" not in str(error):
-            return _start_failed(
-                "write the log",
-                error,
-                f"Make the folder writable, or set LOG_DIR. (LOG_DIR={settings.log_dir})",
-            )
-        return _start_failed(
-            "listen", error, f"Another program has this port? Set PORT, or HOST. (PORT={settings.port})"
-        )
+    except StartFailed as failed:
+        standard_error.error("start_failed", what=failed.what, reason=failed.reason, fix=failed.fix)
+        return EX_CONFIG
     _announce(url, listening, settings)
     await stop.wait()
     drained = await server.stop(reason[0])
@@ -154,11 +128,6 @@ async def _serve(settings: Settings) -> int:
         # A thread is still in a write that does not return; waiting for it would make the stop as endless as the write.
         os._exit(1)
     return 0
-
-
-def _start_failed(what: str, reason: BaseException, fix: str) -> int:
-    log.error("start_failed", what=what, reason=str(reason), fix=fix)
-    return EX_CONFIG
 
 
 def _announce(url: str, listening: str, settings: Settings) -> None:

@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import logging
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -20,11 +22,12 @@ from pipeline.catalogue import Event, Field, declare
 from pipeline.context import ContextExecutor
 from pipeline.eventlog import EventLog
 from pipeline.heartbeat import LoopLag, beat
-from pipeline.log import LEVELS, log, standard_error
+from pipeline.log import LEVELS, log
 from pipeline.reader import last_start
+from pipeline.segments import FolderInUse
 from pipeline.writer import Rotation
 
-from . import VERSION, routes
+from . import routes
 from .chat.extract import ExtractiveAnswerer
 from .chat.handlers import CHAT
 from .chat.retrieval import SQLiteRetriever
@@ -36,7 +39,7 @@ from .operations.health import HEALTH, Dependency, Health
 from .operations.metrics import EVENTS, METER
 from .settings import Settings, masked
 from .store import migrate
-from .store.engine import Store
+from .store.engine import Store, StoreUnavailable
 
 declare(
     [
@@ -75,6 +78,16 @@ declare(
             {"previous": Field("the hash of the settings before"), "current": Field("the hash of those now")},
         ),
         Event(
+            "start_failed",
+            "ERROR",
+            "The server could not start: told on standard error, and in the log if it could be opened.",
+            {
+                "what": Field("what could not be done"),
+                "reason": Field("the system's own words", free=True),
+                "fix": Field("what to do", free=True),
+            },
+        ),
+        Event(
             "database_migrated",
             "INFO",
             "The database was brought to the present shape.",
@@ -91,8 +104,23 @@ LINGER_SECONDS = 2.0
 """How long a refused body is still read, so that its sender gets to see the refusal before the connection closes."""
 
 
-class DatabaseOutdated(Exception):
-    """The database needs `python -m server migrate` first; only development does that by itself."""
+class StartFailed(Exception):
+    """The server cannot start: what could not be done, why in the system's own words, and what to do about it."""
+
+    def __init__(self, what: str, reason: str, fix: str) -> None:
+        super().__init__(f"cannot {what}: {reason}")
+        self.what = what
+        self.reason = reason
+        self.fix = fix
+
+
+@contextlib.contextmanager
+def step(what: str, fix: str, *expected: type[Exception]) -> Iterator[None]:
+    """One step of a start. Of the `expected` errors it raises ``StartFailed``."""
+    try:
+        yield
+    except expected as error:
+        raise StartFailed(what, str(error.__cause__ or error), fix) from error
 
 
 class Server:
@@ -110,11 +138,15 @@ class Server:
     async def start(self) -> tuple[str, str]:
         """Open everything and listen; where visitors reach it, and the address on which it listens.
 
-        Raises ``FolderInUse``, ``OSError`` (the log's folder or the port), ``StoreUnavailable`` and ``DatabaseOutdated``;
-        what was opened by then is closed again.
+        Raises ``StartFailed``; what was opened by then is closed again.
         """
         try:
             return await self._start()
+        except StartFailed as failed:
+            if self._events is not None:
+                log.error("start_failed", what=failed.what, reason=failed.reason, fix=failed.fix)
+            await self.stop("failed start")
+            raise
         except BaseException:
             await self.stop("failed start")
             raise
@@ -122,33 +154,43 @@ class Server:
     async def _start(self) -> tuple[str, str]:
         settings = self.settings
         asyncio.get_running_loop().set_default_executor(ContextExecutor(thread_name_prefix="worker"))
-        previous = last_start(settings.log_dir)
-        boot = _boot_name()
-        for writes in (log, standard_error):
-            writes.identify(boot=boot, version=VERSION, config=settings.fingerprint)
-        events = self._events = await EventLog(
-            settings.log_dir,
-            level=settings.log_level,
-            ring_bytes=settings.log_ring_bytes,
-            linger_seconds=settings.log_linger_ms / 1000,
-            rotation=Rotation(settings.log_segment_bytes, settings.log_segment_seconds),
-        ).open()
+        with (
+            step(
+                "write the log",
+                f"Make the folder writable, or set LOG_DIR (now {settings.log_dir}).",
+                OSError,
+            ),
+            step(
+                "open the log",
+                f"Stop the other server, or set LOG_DIR (now {settings.log_dir}).",
+                FolderInUse,
+            ),
+        ):
+            previous = last_start(settings.log_dir)
+            events = self._events = await EventLog(
+                settings.log_dir,
+                level=settings.log_level,
+                ring_bytes=settings.log_ring_bytes,
+                linger_seconds=settings.log_linger_ms / 1000,
+                rotation=Rotation(settings.log_segment_bytes, settings.log_segment_seconds),
+            ).open()
         bridge.take_over_logging(LEVELS[settings.log_level])
         logging.getLogger("alembic").setLevel(logging.WARNING)  # `database_migrated` says it in one line
 
-        store = self._store = Store(settings.database_url)
-        await self._migrate(store)
+        with step(
+            "open the database",
+            "See DATABASE_URL, and whether its folder can be written.",
+            StoreUnavailable,
+            OSError,
+        ):
+            store = self._store = Store(settings.database_url)
+            await self._migrate(store)
         health = self._health = Health(Dependency("database", store.ping), events)
         lag = LoopLag()
         meter = self._meter = Meter(lag)
         self._background = [
             asyncio.create_task(lag.watch(), name="loop-lag"),
-            asyncio.create_task(
-                beat(
-                    events, lag, lambda: {"inflight": meter.inflight, "dependencies": health.dependencies()}
-                ),
-                name="heartbeat",
-            ),
+            asyncio.create_task(beat(events, lag, lambda: _vitals(meter, health)), name="heartbeat"),
         ]
 
         addresses = Addresses(settings.trusted_proxies, _signing_key(settings))
@@ -161,7 +203,10 @@ class Server:
             shutdown_timeout=settings.shutdown_seconds * 0.6,
         )
         await runner.setup()
-        await web.TCPSite(runner, settings.host, settings.port, backlog=1024, reuse_address=True).start()
+        with step(
+            "listen", f"Does another program have the port? Set PORT (now {settings.port}), or HOST.", OSError
+        ):
+            await web.TCPSite(runner, settings.host, settings.port, backlog=1024, reuse_address=True).start()
         health.phase = "serving"
         await health.database_connected()
         if previous is not None and previous.config != settings.fingerprint:
@@ -227,14 +272,17 @@ class Server:
         if await migrate.is_current(store):
             return
         if self.settings.production:
-            raise DatabaseOutdated("The database does not have the present shape.")
+            raise StartFailed(
+                "use the database", "it does not have the present shape", "Run: python -m server migrate"
+            )
         before, after = await migrate.upgrade(self.settings.database_url)
         log.info("database_migrated", from_revision=before, to_revision=after)
 
 
-def _boot_name() -> str:
-    """Six letters and digits that name this start."""
-    return "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(6))
+async def _vitals(meter: Meter, health: Health) -> dict[str, Any]:
+    """What only the server knows of how it is; asking also notices what has gone when nobody else asks."""
+    await health.database_connected()
+    return {"inflight": meter.inflight, "dependencies": health.dependencies()}
 
 
 def _signing_key(settings: Settings) -> bytes:

@@ -236,9 +236,11 @@ async def test_a_bug_in_the_windows_does_not_stop_the_writer(
 async def test_a_disk_that_never_answers_does_not_hold_up_the_end(
     log: Log, events: EventLog, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    async def hung(_: bytes) -> int:
-        await asyncio.Event().wait()
-        return 0
+    answer = asyncio.Event()
+
+    async def hung(data: bytes) -> int:
+        await answer.wait()
+        return len(data)
 
     monkeypatch.setattr(events._writer._file, "write", hung)
     log.info("test_counted", n=1)
@@ -246,6 +248,8 @@ async def test_a_disk_that_never_answers_does_not_hold_up_the_end(
     assert not await events.close(seconds=0.2)
     assert time.monotonic() - started < 5
     assert json.loads(capsysbinary.readouterr().err)["event"] == "log_closed_early"
+    answer.set()
+    await asyncio.sleep(0.05)  # the writer, still there, ends and closes its file
 
 
 async def test_who_logs_after_the_end_is_heard_on_standard_error(

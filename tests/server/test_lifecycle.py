@@ -49,7 +49,7 @@ def test_both_signals_stop_it_in_order(tmp_path: Path, number: signal.Signals) -
 
 def test_a_start_after_a_kill_says_that_the_one_before_crashed(tmp_path: Path) -> None:
     with running(tmp_path) as server:
-        first = server.events("server_started")[0]["boot"]
+        first = server.wait_for("server_started")[0]["boot"]
         server.kill()
         server.start()
         second = server.wait_for("server_started", 2)[-1]
@@ -128,8 +128,10 @@ def test_a_log_that_cannot_be_opened_is_a_server_that_does_not_start(tmp_path: P
 
 def test_a_database_that_cannot_be_opened_is_said_plainly(tmp_path: Path) -> None:
     (tmp_path / "broken.db").write_bytes(b"this is no database" * 1000)
-    told = failed_start(ServerProcess(tmp_path, DATABASE_URL="sqlite+aiosqlite:///broken.db"))
-    assert told["what"] == "open the database"
+    server = ServerProcess(tmp_path, DATABASE_URL="sqlite+aiosqlite:///broken.db")
+    assert failed_start(server)["what"] == "open the database"
+    (logged,) = server.events("start_failed")  # the log was open by then, and has it too
+    assert logged["fix"]
 
 
 def test_production_does_not_migrate_by_itself(tmp_path: Path) -> None:
@@ -142,7 +144,7 @@ def test_production_does_not_migrate_by_itself(tmp_path: Path) -> None:
         TRUSTED_PROXIES="127.0.0.1",
         INTEGRATION_TEST_MODE="false",
     )
-    assert failed_start(server)["fix"] == "python -m server migrate"
+    assert failed_start(server)["fix"] == "Run: python -m server migrate"
     assert server.command("server", "migrate").returncode == 0
     server.start()
     assert server.stop() == 0
