@@ -1,6 +1,6 @@
 """Segments: the files of the log, named so that a shipper never reads one twice or misses one.
 
-    events-20260101T123456Z-k3f9a1-1.jsonl      events-<UTC start>-<boot>-<n>.jsonl
+    events-20260101T123456789Z-k3f9a1-1.jsonl      events-<UTC start>-<boot>-<n>.jsonl
 
 Every segment and every start has a new name; none is renamed, truncated or reused. The first write is a whole
 `segment_opened` line of at least 1,024 bytes, and `boot` and `seq` make its first 200 unlike any other's, because shippers
@@ -27,9 +27,13 @@ class FolderInUse(Exception):
     """Another server writes this folder."""
 
 
-def segment_name(started: float, boot: str, number: int) -> str:
-    """The name of the `number`-th segment (from 1) of the process start `boot`, opened at `started` (Unix seconds)."""
-    return f"{PREFIX}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(started))}-{boot}-{number}{SUFFIX}"
+def segment_name(opened: float, boot: str, number: int) -> str:
+    """The name of the `number`-th segment (from 1) of the process start `boot`, opened at `opened` (Unix seconds).
+
+    To the millisecond, so that names sort as the segments were written though a server starts twice in a second.
+    """
+    second, milliseconds = divmod(int(opened * 1000), 1000)
+    return f"{PREFIX}{time.strftime('%Y%m%dT%H%M%S', time.gmtime(second))}{milliseconds:03d}Z-{boot}-{number}{SUFFIX}"
 
 
 def live_segments(folder: Path) -> list[Path]:
