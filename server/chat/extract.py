@@ -36,7 +36,7 @@ SELECTION_TITLE = "Selected text"
 # What a unit is worth beyond the words it holds, as parts of a question wholly held.
 _FIRST = 0.05  # the first unit of a passage says what it is about
 _FITTING = 0.1  # a command for "how do I", a figure for "how many"
-_TELLING = 6  # a unit with fewer words besides the question's own
+_TELLING = 5  # a unit with fewer words besides the question's own
 _HEADING_LIKE = 0.6  # repeats the question; it is worth this part
 _ASKS = 0.75  # how much of the question a heading holds that asks it
 _ENOUGH = 0.7  # how much of the best unit's worth another one needs to be told as well
@@ -157,15 +157,15 @@ class _Draft:
     def choose(self, length: Length) -> None:
         """Choose the units to tell, and the passages to cite."""
         best = max(self._worth.values(), default=0.0)
-        marked = self._passages[0].id == SELECTION
         order = sorted(self._worth, key=lambda place: -self._worth[place])
-        if marked:
-            # It speaks first, even where it shares no word with the question.
-            order.sort(key=lambda place: place[0] != 0)
+        marked = [place for place in order if self._passages[place[0]].id == SELECTION]
+        # It speaks first, and with its beginning where it shares no word with the question.
+        order.sort(key=lambda place: place not in marked)
+        spoken = marked[:1] if self._passages[0].matched else marked[:2]
         told: Counter[int] = Counter()
         for place in order:
             passage = place[0]
-            enough = self._worth[place] >= _ENOUGH * best or (marked and passage == 0 and told.total() < 2)
+            enough = self._worth[place] >= _ENOUGH * best or place in spoken
             if (
                 enough
                 and told.total() < length.units

@@ -6,12 +6,15 @@ after it ends the stream with an `error` event.
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from time import perf_counter
 
 import orjson
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp_sse import EventSourceResponse
 from pydantic import BaseModel
 
+from pipeline.context import note
 from server.errors import ChatKitError, Envelope, InternalError
 from server.failures import report_exception
 from server.http import json_response, read_body
@@ -39,6 +42,7 @@ async def ask(request: web.Request) -> web.Response:
 
 async def ask_stream(request: web.Request) -> web.StreamResponse:
     """Answer one question as it is made; 200 with the events `sources`, `token`…, and `done` or `error`."""
+    started = perf_counter()
     question = await read_body(request, Question)
     async with aclosing(request.app[CHAT].stream(question)) as pieces:
         # The first piece before the status line: a store that cannot be reached is an ordinary 503.
@@ -49,6 +53,8 @@ async def ask_stream(request: web.Request) -> web.StreamResponse:
             # A client that went away makes `emit` raise, which ends the work and reaches the access log.
             async for name, data in events:
                 await response.emit(name, data)
+                if name == "token" and response.tokens == 1:
+                    note(first_token_ms=round((perf_counter() - started) * 1e3, 3))
     return response
 
 
@@ -62,6 +68,7 @@ async def _events(
         async for piece in rest:
             yield _event(piece, request_id)
     except ChatKitError as error:
+        note(outcome="server_error")
         yield "error", error.envelope(request_id)
     except Exception as error:
         report_exception(error, request)
@@ -76,10 +83,19 @@ class _EventStream(EventSourceResponse):
             sep="\n", allow_all_methods=True, ping_interval=HEARTBEAT_SECONDS, send_timeout=SEND_SECONDS
         )
         self._count = 0
+        self.tokens = 0
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Begin to stream. Raises ``ConnectionError`` when the client is gone."""
+        # aiohttp-sse takes a lost connection for a bug before the first byte and for a cancellation after the last.
+        if request.transport is None:
+            raise ConnectionResetError("the client went away")
+        return await super().prepare(request)
 
     async def emit(self, event: str, data: BaseModel | Envelope) -> None:
         """Send one event. Raises ``ConnectionError`` when nobody is there to read it."""
         self._count += 1
+        self.tokens += event == "token"
         body = data.model_dump(mode="json") if isinstance(data, BaseModel) else data
         try:
             await self.send(orjson.dumps(body).decode(), id=str(self._count), event=event)

@@ -109,6 +109,7 @@ class Chat:
                     case Text():
                         yield piece
 
+        note(generation_ms=generation_ms)
         # After the last piece: an answer that nobody waited for was not given.
         log.info(
             "question_answered",
