@@ -4,11 +4,12 @@
 
 The passages are made up from a vocabulary with the frequencies of natural language (Zipf), together with the project's own
 documents. Every question is asked in turn of the bare database (`sqlite3`, same file, same SQL, same parameters), of the
-retriever and of the whole turn, so that what else the machine does falls on all alike. The promise: at most three times the
-database's own time, by the medians.
+retriever, of the whole turn in this process, and over HTTP of a real server, so that what else the machine does falls on all
+alike. The promise: a question costs the server at most three times the database's own time, by the medians.
 """
 
 import asyncio
+import http.client
 import random
 import sqlite3
 import statistics
@@ -18,6 +19,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import orjson
 import uvloop
 
 from pipeline.log import log
@@ -30,6 +32,7 @@ from server.chat.service import Chat
 from server.store import chat as documents
 from server.store import fulltext, migrate
 from server.store.engine import Store
+from tests.harness import ServerProcess, running
 
 ROOT = Path(__file__).parents[2]
 PASSAGES = 10_000
@@ -99,7 +102,8 @@ async def measure(folder: Path, *, count: int = PASSAGES, asked: int = QUESTIONS
             await documents.replace(store, _document(start, texts[start : start + _A_DOCUMENT]))
         await ingest(store, [path for path in (ROOT / "docs", ROOT / "README.md") if path.exists()])
         await fulltext.tidy(store)
-        return await _compared(store, file, questions(rng, texts, asked))
+        with running(folder, DATABASE_URL=url, INTEGRATION_TEST_MODE="false") as server:
+            return await _compared(store, file, questions(rng, texts, asked), server)
     finally:
         await store.close()
         log.direct(None)
@@ -110,11 +114,14 @@ def _document(number: int, parts: Sequence[tuple[str, str, str]]) -> documents.D
     return documents.Document(f"{number:016x}", name, name, name, "markdown", "", "", parts)
 
 
-async def _compared(store: Store, file: Path, asked: Sequence[str]) -> dict[str, float]:
+async def _compared(
+    store: Store, file: Path, asked: Sequence[str], server: ServerProcess
+) -> dict[str, float]:
     retriever = SQLiteRetriever(store)
     chat = Chat(retriever, ExtractiveAnswerer())
     bare = sqlite3.connect(file)
-    times: dict[str, list[float]] = {"database": [], "retrieval": [], "turn": []}
+    visitor = http.client.HTTPConnection(*server.address)
+    times: dict[str, list[float]] = {"database": [], "retrieval": [], "turn": [], "visitor": []}
     for message in asked:
         recorder = _Recorder(bare)
         await SQLiteRetriever(_Recorded(recorder)).search(message, 12)  # type: ignore[arg-type]
@@ -129,12 +136,23 @@ async def _compared(store: Store, file: Path, asked: Sequence[str]) -> dict[str,
         started = perf_counter()
         await chat.answer(question)
         times["turn"].append(perf_counter() - started)
+        body = orjson.dumps({"message": message})
+        started = perf_counter()
+        visitor.request("POST", "/api/v1/chat", body, {"Content-Type": "application/json"})
+        answer = visitor.getresponse()
+        answer.read()
+        times["visitor"].append(perf_counter() - started)
+        assert answer.status == 200
+    visitor.close()
     bare.close()
+    # What the server itself says it took: from the first middleware to the last byte handed over.
+    told = server.wait_for("http_request", len(asked), route="/api/v1/chat")
+    times["server"] = [event["duration_ms"] / 1e3 for event in told]
     figures = {f"{name}_p50_ms": statistics.median(taken) * 1e3 for name, taken in times.items()}
     figures |= {
         f"{name}_p95_ms": statistics.quantiles(taken, n=20)[-1] * 1e3 for name, taken in times.items()
     }
-    return figures | {"ratio": figures["turn_p50_ms"] / figures["database_p50_ms"]}
+    return figures | {"ratio": figures["server_p50_ms"] / figures["database_p50_ms"]}
 
 
 class _Recorded:
@@ -160,9 +178,11 @@ def table(figures: dict[str, float]) -> str:
         ("database", "the database alone"),
         ("retrieval", "found and ranked"),
         ("turn", "the whole turn"),
+        ("server", "the server, by its log"),
+        ("visitor", "the visitor, over HTTP"),
     ):
         rows.append(f"{label:26}{figures[f'{name}_p50_ms']:6.2f} ms{figures[f'{name}_p95_ms']:6.2f} ms")
-    rows.append(f"{'turn / database':26}{figures['ratio']:6.2f}    (promised: at most {PROMISED:g})")
+    rows.append(f"{'server / database':26}{figures['ratio']:6.2f}    (promised: at most {PROMISED:g})")
     return "\n".join(rows)
 
 
