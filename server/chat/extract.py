@@ -238,7 +238,11 @@ class _Draft:
         passage = self._passages[index]
         places = [place for place in self._chosen if place[0] == index]
         # Where the answer quotes it first, or else where it would have.
-        _, start = min(places) if places else max(self._places(index), key=self._worth.__getitem__)
+        _, start = (
+            min(places)
+            if places
+            else max(self._places(index), key=self._worth.__getitem__, default=(index, 0))
+        )
         text = "\n".join(unit.text for unit in self._units[index][start:])
         return Source(
             id=passage.id,

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from .words import printable
+
 MESSAGE_LIMIT = 2_000
 SELECTED_TEXT_LIMIT = 5_000
 PAGE_URL_LIMIT = 2_048
@@ -90,8 +92,8 @@ class Question(_Body):
 
     @property
     def selected_text(self) -> str:
-        """What the visitor marked; empty when nothing was."""
-        return ((self.context and self.context.selected_text) or "").strip()
+        """What the visitor marked, without what cannot be shown; empty when nothing was."""
+        return printable((self.context and self.context.selected_text) or "").strip()
 
     @property
     def page_url(self) -> str:

@@ -185,8 +185,9 @@ async def test_marked_text_alone_is_enough_for_an_answer(store: Store) -> None:
     assert answer.sources[0].url == ""
 
 
-async def test_white_space_is_not_marked_text(chat: Chat) -> None:
-    answer = await _selected(chat, "What is the capital of France?", " \n ")
+@pytest.mark.parametrize("marked", [" \n ", "\x00", "\x07 \x1b"])
+async def test_what_cannot_be_seen_is_not_marked_text(chat: Chat, marked: str) -> None:
+    answer = await _selected(chat, "What is the capital of France?", marked)
     assert (answer.answer, answer.sources) == (NO_ANSWER, [])
 
 
