@@ -133,7 +133,7 @@ def loop_blocked(server: ServerProcess) -> Iterator[None]:
 def slow(server: ServerProcess) -> Iterator[None]:
     """Some answers took long."""
     for _ in range(2):
-        _get(server, "/test/faults/slow?seconds=1")
+        _get(server, "/test/faults/slow?seconds=1.2")
     yield
 
 
