@@ -20,6 +20,7 @@ OPERATIONS = [
 ]
 DATA = {"json", "html", "text", "toml", "ini", "nginx", "yaml", "markdown", "python", "ts"}
 """Kinds of block that nobody would paste into a shell."""
+COMMANDS = [block for page in PAGES for block in blocks(page) if block.kind == "console"]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SETTINGS = {name for name, _, _, _ in table()}
 IN_THE_LOG = re.compile(r"SQLITE_[A-Z]+|POOL_EXHAUSTED|FILE_GONE")
@@ -94,6 +95,23 @@ def test_a_setting_that_is_named_exists(page: Path) -> None:
 @pytest.mark.parametrize("page", OPERATIONS, ids=lambda page: page.name)
 def test_a_block_is_executed_or_is_nothing_to_execute(page: Path) -> None:
     assert not [block.place for block in blocks(page) if block.kind not in {"console", *DATA}]
+
+
+PROGRAM = re.compile(
+    r"(?:python -m \w+ \w+|(?:cat|curl|df|docker|find|fuser|grep|journalctl|kill|ls|lsof|rm|ss|systemctl|tar) -?\w+)\b"
+)
+
+
+@pytest.mark.parametrize("page", OPERATIONS, ids=lambda page: page.name)
+def test_a_command_in_the_text_is_one_that_some_block_executes(page: Path) -> None:
+    executed = {
+        match[0]
+        for block in COMMANDS
+        for step in steps(block.text)
+        for match in PROGRAM.finditer(step.command)
+    }
+    named = {match[0] for _, text in code(page) if (match := PROGRAM.match(text))}
+    assert named <= executed
 
 
 @every_page
