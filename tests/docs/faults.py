@@ -221,8 +221,7 @@ def injected(name: str, server: ServerProcess) -> Generator[None]:
         yield
     finally:
         next(steps, None)
-    if server.process is not None and server.process.poll() is None:
-        _until_ready(server)
+    _until_ready(server)
 
 
 def _get(server: ServerProcess, path: str) -> bytes:
@@ -252,9 +251,16 @@ def _until_unready(server: ServerProcess, reason: str) -> None:
 
 
 def _until_ready(server: ServerProcess) -> None:
+    """Wait for a server that runs; one that the fault or the reader ended is nobody's to wait for."""
+    assert server.process is not None
     deadline = time.monotonic() + WELL_SECONDS
-    while reasons := _reasons(server):
+    reasons = ["not asked yet"]
+    while server.process.poll() is None and reasons:
         assert time.monotonic() < deadline, (
             f"the fault was undone and the server is still not well: {reasons}"
         )
-        time.sleep(0.1)
+        try:
+            reasons = _reasons(server)
+        except OSError as error:
+            reasons = [str(error)]
+        time.sleep(0.1 if reasons else 0)
