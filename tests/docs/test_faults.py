@@ -1,5 +1,7 @@
 """The faults themselves: what is not undone does not pass unnoticed."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.docs import faults
@@ -15,10 +17,12 @@ def test_a_fault_that_is_undone_leaves_a_server_that_is_well(server: ServerProce
 def test_a_fault_that_is_not_undone_is_noticed(
     server: ServerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faults, "WELL_SECONDS", 3)
-    file = server.folder / "var" / "chatkit.db"
-    with (
-        pytest.raises(AssertionError, match="still not well"),
-        faults.injected("question", server),
-    ):
-        file.rename(file.with_suffix(".away"))
+    def forgotten(server: ServerProcess) -> Iterator[None]:
+        undoing = faults.database_gone(server)
+        next(undoing)
+        yield
+
+    monkeypatch.setitem(faults.FAULTS, "forgotten", forgotten)
+    monkeypatch.setattr(faults, "WELL_SECONDS", 4)
+    with pytest.raises(AssertionError, match="still not well"), faults.injected("forgotten", server):
+        pass
