@@ -38,6 +38,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
 
 
+def _count(text: str) -> int:
+    """For argparse: a number of lines."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError("must be a whole number, 0 or more")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -69,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Example: python -m pipeline tail -f --level WARNING --where route=/api/v1/chat",
     )
     tail.add_argument("-f", "--follow", action="store_true", help="go on with those that come")
-    tail.add_argument("-n", "--lines", type=int, default=20, metavar="N", help="how many (default: 20)")
+    tail.add_argument("-n", "--lines", type=_count, default=20, metavar="N", help="how many (default: 20)")
     tail.add_argument("--level", choices=LEVELS, default="DEBUG", help="only events of at least this level")
     tail.add_argument("--event", metavar="NAME", help="only events of this name")
     tail.add_argument(

@@ -5,7 +5,7 @@ from typing import Any
 
 from .catalogue import Event, Field, declare
 from .exceptions import EXCEPTION_FIELDS, describe
-from .log import RESERVED, log
+from .log import log
 
 declare(
     [
@@ -29,17 +29,17 @@ _OWN = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"mes
 class Bridge(logging.Handler):
     """A `logging` handler that emits events."""
 
+    def createLock(self) -> None:  # noqa: N802 - logging's own name
+        """None: `Log` has one, and two that are taken in either order would one day stop everything."""
+        self.lock = None
+
     def emit(self, record: logging.LogRecord) -> None:
         """Turn `record` into an event. Never raises."""
         try:
             message = record.getMessage()
         except Exception as error:
             message = f"{record.msg!r} [arguments that do not fit: {type(error).__name__}]"
-        fields: dict[str, Any] = {
-            name: value
-            for name, value in record.__dict__.items()
-            if name not in _OWN and name not in RESERVED
-        }
+        fields: dict[str, Any] = {name: value for name, value in record.__dict__.items() if name not in _OWN}
         fields |= {"logger": record.name, "message": message}
         if record.exc_info and record.exc_info[1] is not None:
             fields |= describe(record.exc_info[1])

@@ -5,19 +5,23 @@
     await events.close(seconds=5)               # and to standard error from here
 
 `accept` is the only thing on the way of a request. It copies bytes and leaves a note on the queue; when there is no room it
-counts. DEBUG gives way first, ERROR last.
+counts. DEBUG gives way first, ERROR last, and for the record of what was lost room is kept. Figures do not wait for the disk:
+what was observed is counted with each batch, and whenever somebody asks.
 """
 
 import asyncio
+import contextlib
 import os
 import platform
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from typing import IO, NamedTuple, Self
 
 from .catalogue import Event, Field, Level, Observation, declare
-from .log import LEVELS, Log, log, standard_error
+from .exceptions import EXCEPTION_FIELDS, describe
+from .log import LEVELS, OWN, Log, log, standard_error
 from .ring import Ring
 from .segments import lock_folder
 from .windows import Windows
@@ -38,6 +42,12 @@ declare(
             always=True,
         ),
         Event(
+            "windows_failed",
+            "ERROR",
+            "A bug in the figures: the log goes on. Told on standard error.",
+            EXCEPTION_FIELDS,
+        ),
+        Event(
             "log_closed_early",
             "ERROR",
             "The log could not be drained before the deadline. Told on standard error.",
@@ -48,9 +58,15 @@ declare(
 
 QUEUE_EVENTS = 65_536
 # How much of the ring and of the queue an event of each level may find in use and still be taken.
-_SHARE = {LEVELS["DEBUG"]: 0.5, LEVELS["INFO"]: 0.85, LEVELS["WARNING"]: 0.95, LEVELS["ERROR"]: 1.0}
+_SHARE = {
+    LEVELS["DEBUG"]: 0.5,
+    LEVELS["INFO"]: 0.85,
+    LEVELS["WARNING"]: 0.93,
+    LEVELS["ERROR"]: 0.97,
+    OWN: 1.0,
+}
 HOURLY = Rotation(max_bytes=64 << 20, max_seconds=3600.0)
-_NAMES: dict[int, Level] = {number: name for name, number in LEVELS.items()}
+_NAMES: dict[int, Level] = {number: name for name, number in LEVELS.items()} | {OWN: "WARNING"}
 
 
 class Status(NamedTuple):
@@ -74,11 +90,10 @@ class _Losses:
         self.to_seq = 0
         self.by_level: dict[str, int] = {}
 
-    def add(self, level: int, seq: int) -> None:
-        self.from_seq = self.from_seq or seq
-        self.to_seq = seq
-        name = _NAMES[level]
-        self.by_level[name] = self.by_level.get(name, 0) + 1
+    def add(self, name: str, seq: int, count: int = 1) -> None:
+        self.from_seq = min(self.from_seq or seq, seq)
+        self.to_seq = max(self.to_seq, seq)
+        self.by_level[name] = self.by_level.get(name, 0) + count
 
 
 class EventLog:
@@ -95,7 +110,8 @@ class EventLog:
         rotation: Rotation = HOURLY,
     ) -> None:
         self.folder = folder
-        self.windows = Windows()
+        self._windows = Windows()
+        self._observed: deque[tuple[float, Observation]] = deque()
         self._log = log
         self._level: Level = level
         self._ring = Ring(ring_bytes)
@@ -117,7 +133,6 @@ class EventLog:
             folder,
             self._ring,
             self._queue,
-            self.windows,
             rotation=rotation,
             linger_seconds=linger_seconds,
             about=about,
@@ -161,19 +176,22 @@ class EventLog:
     def accept(self, line: bytes, level: int, seq: int, observation: Observation | None) -> None:
         """Take one encoded event, or count it as lost. Called under the log's lock, from any thread."""
         ring, share = self._ring, _SHARE[level]
+        if observation is not None:
+            self._observed.append((time.monotonic(), observation))
         if ring.used + len(line) > ring.size * share or self._queue.qsize() >= QUEUE_EVENTS * share:
             self._dropped += 1
-            self._losses.add(level, seq)
-            if observation is not None:
-                self._loop.call_soon_threadsafe(self.windows.observe, observation)
+            self._losses.add(_NAMES[level], seq)
             return
-        item = Waiting(ring.put(line), level, observation)
+        item = Waiting(ring.put(line), level)
         if self._waiting_since is None:
             self._waiting_since = time.monotonic()
         if threading.get_ident() == self._thread:
             self._queue.put_nowait(item)
         else:
-            self._loop.call_soon_threadsafe(self._queue.put_nowait, item)
+            with contextlib.suppress(
+                RuntimeError
+            ):  # The loop is gone; what lies in the ring is still written at the close.
+                self._loop.call_soon_threadsafe(self._queue.put_nowait, item)
 
     def status(self) -> Status:
         """How the log is doing, as figures."""
@@ -195,20 +213,42 @@ class EventLog:
         """Whether the writer is there to take events."""
         return self._task is not None and not self._task.done()
 
+    def figures(self) -> Windows:
+        """The windows, with everything in them that has happened: also what a disk that does not answer keeps waiting."""
+        observed = self._observed
+        try:
+            while observed:
+                at, observation = observed.popleft()
+                self._windows.observe(observation, at)
+        except Exception as error:  # Figures may suffer from a bug; neither the log nor who asks must.
+            standard_error.error("windows_failed", **describe(error))
+        return self._windows
+
     async def _write(self) -> None:
         await self._writer.run()
+        self._tell_losses()
         # Who logs from here on is heard on standard error; what came before is written.
         self._log.direct(None, level="WARNING")
         await self._writer.finish()
 
     def _after_batch(self) -> None:
         self._waiting_since = None if self._queue.empty() else time.monotonic()
-        if self._losses.by_level:
-            losses, self._losses = self._losses, _Losses()
-            self._log.warning(
-                "events_dropped",
-                from_seq=losses.from_seq,
-                to_seq=losses.to_seq,
-                count=sum(losses.by_level.values()),
-                by_level=losses.by_level,
-            )
+        self.figures()
+        self._tell_losses()
+
+    def _tell_losses(self) -> None:
+        if not self._losses.by_level:
+            return
+        told, self._losses = self._losses, _Losses()
+        dropped = self._dropped
+        self._log.own(
+            "events_dropped",
+            from_seq=told.from_seq,
+            to_seq=told.to_seq,
+            count=sum(told.by_level.values()),
+            by_level=told.by_level,
+        )
+        if self._dropped != dropped:  # There was no room even for this: it is told with the next ones.
+            for name, count in told.by_level.items():
+                self._losses.add(name, told.from_seq, count)
+                self._losses.add(name, told.to_seq, 0)

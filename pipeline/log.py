@@ -19,6 +19,8 @@ from .redact import REDACTED, redacted, redacted_fields, secret_name
 
 SERVICE = "chatkit-backend"
 LEVELS: dict[Level, int] = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
+OWN = 50
+"""The rank of what the log tells of itself: above every level."""
 LEVELS_BY_NAME: dict[str, int] = dict(LEVELS.items())
 """The same, for a name that may be none of them."""
 RESERVED = frozenset(
@@ -87,6 +89,10 @@ class Log:
     def error(self, event: str, /, **fields: Any) -> None:
         """Record something that is broken."""
         self._emit("ERROR", 40, event, fields)
+
+    def own(self, event: str, /, **fields: Any) -> None:
+        """Record, as a warning, something about the log itself: room is kept for it when there is none for anything else."""
+        self._emit("WARNING", OWN, event, fields)
 
     def line(self, level: Level, event: str, **fields: Any) -> bytes:
         """The next event as a line that the caller writes itself; it has its place in `seq`."""

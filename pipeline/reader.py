@@ -15,6 +15,7 @@ from .segments import live_segments
 Event = dict[str, Any]
 
 _TAIL_BYTES = 64 << 10
+_ENDS = {"server_stopped", "start_failed"}
 
 
 class Line(NamedTuple):
@@ -28,7 +29,7 @@ class Line(NamedTuple):
 
 
 class Start(NamedTuple):
-    """A process start as its last segment shows it: whether it said goodbye, and its settings' hash."""
+    """A process start as its last segment shows it: whether it said how it ended, and its settings' hash."""
 
     boot: str
     config: str
@@ -87,5 +88,5 @@ def last_start(folder: Path) -> Start | None:
     if not events:
         return None
     last = events[-1]
-    stopped = any(event.get("event") == "server_stopped" for event in events[-3:])
+    stopped = any(event.get("event") in _ENDS for event in events[-3:])
     return Start(str(last.get("boot", "")), str(last.get("config", "")), stopped)

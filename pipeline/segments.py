@@ -49,7 +49,7 @@ def live_segments(folder: Path) -> list[Path]:
 def _well_named(folder: Path) -> Iterator[Path]:
     for path in folder.glob(f"{PREFIX}*{SUFFIX}"):
         parts = path.name.removesuffix(SUFFIX).removeprefix(PREFIX).rsplit("-", 2)
-        if len(parts) == 3 and parts[2].isdigit():
+        if len(parts) == 3 and parts[2].isdecimal():
             yield path
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
-from .reader import Event, lines
+from .reader import Event, Line, lines
 
 # What every event carries and a reader of one request need not see on each line.
 _COMMON = frozenset(
@@ -20,18 +20,15 @@ _PARTS = (
 )
 
 
-def find(folder: Path, request_id: str) -> list[Event]:
-    """The events of that request in the log in `folder`, ordered by (`boot`, `seq`) within their starts."""
-    found = [
-        line.event
-        for line in lines(folder, request_id.encode())
+def find(folder: Path, request_id: str) -> list[Line]:
+    """The lines of that request in the log in `folder`, ordered by (`boot`, `seq`) within their starts."""
+    found = {
+        (line.event.get("boot"), line.event.get("seq")): line
+        for line in lines(folder, request_id.encode("utf-8", "surrogateescape"))
         if line.event is not None and line.event.get("request_id") == request_id
-    ]
-    starts = {
-        boot: number for number, boot in enumerate(dict.fromkeys(str(event.get("boot")) for event in found))
     }
-    unique = {(event.get("boot"), event.get("seq")): event for event in found}
-    return sorted(unique.values(), key=lambda event: (starts[str(event.get("boot"))], event.get("seq") or 0))
+    starts = {boot: number for number, (boot, _) in enumerate(found)}
+    return [found[key] for key in sorted(found, key=lambda key: (starts[key[0]], key[1] or 0))]
 
 
 def show(events: Iterable[Event], out: IO[str]) -> None:
@@ -121,15 +118,13 @@ def _bars(canonical: Event) -> Iterable[Any]:
 
 def run(folder: Path, request_id: str, *, as_json: bool) -> int:
     """The `trace` command: 0 when there is something, 1 when there is nothing."""
-    events = find(folder, request_id)
-    if not events:
+    found = find(folder, request_id)
+    if not found:
         print(f"Nothing in {folder} has the ID {plain(request_id)}.", file=sys.stderr)
         return 1
     if as_json:
-        import json
-
-        for event in events:
-            sys.stdout.write(json.dumps(event, ensure_ascii=False, separators=(",", ":")) + "\n")
+        for line in found:  # As it stands in the log, where what could steer a terminal is escaped.
+            sys.stdout.buffer.write(line.raw + b"\n")
     else:
-        show(events, sys.stdout)
+        show([line.event for line in found if line.event is not None], sys.stdout)
     return 0

@@ -2,7 +2,7 @@
 
 Durations are counted in logarithmic buckets whose bounds grow by 2 %, so a quantile is within 1 % of the truth (the
 scheme of DDSketch, Masson, Rim and Lee, VLDB 2019). Each second has its own counts; a window is a running sum to which a
-second is added as it happens and from which it is taken when it leaves. Nothing is ever scanned but the buckets.
+response is added as it ends and from which its second is taken when that leaves.
 """
 
 import math
@@ -116,8 +116,9 @@ class _Series:
             self.advance(second)
             tally = self._seconds[second] = _Tally()
         tally.add(number, error=error, limited=limited)
-        for window in self._windows.values():
-            window.add(number, error=error, limited=limited)
+        for minutes, window in self._windows.items():
+            if second > self._expired[minutes]:  # What comes late may have left the window before it came.
+                window.add(number, error=error, limited=limited)
 
     def advance(self, second: int) -> None:
         """Take out of each window the seconds that have left it by `second`."""
@@ -150,9 +151,9 @@ class Windows:
         self._routes: dict[str, _Series] = {}
         self._last: deque[float] = deque(maxlen=LAST)
 
-    def observe(self, observation: Observation) -> None:
-        """Count one response."""
-        second = int(self._clock())
+    def observe(self, observation: Observation, at: float | None = None) -> None:
+        """Count one response that ended `at` (seconds of the clock, None for now), also when that is a while ago."""
+        second = int(self._clock() if at is None else at)
         self._last.append(observation.duration_ms)
         self._all.add(second, observation)
         series = self._routes.get(observation.route)

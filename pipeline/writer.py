@@ -1,9 +1,9 @@
-"""The writer task: from the queue to the disk and the windows.
+"""The writer task: from the queue to the disk and, with `after_batch`, to the windows.
 
 Everything waiting is taken at once, written in one call and counted in one pass, so the cost of an event falls as the
 load rises. Nothing here raises into a request.
 
-The lines themselves lie in the ring; the queue only says that there are some, how urgent they are, and what to count. A
+The lines themselves lie in the ring; the queue only says that there are some and how urgent they are. A
 place in the ring is released when the bytes before it are written, so a write that fails is simply tried again: from the
 very byte at which it stopped when the file stays the same, from the beginning of the first unfinished line when it has to
 be another.
@@ -12,7 +12,7 @@ be another.
 import asyncio
 import errno
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,12 +20,10 @@ from typing import Any, NamedTuple
 import aiofiles
 from aiofiles.threadpool.binary import AsyncFileIO
 
-from .catalogue import Event, Field, Observation, declare
-from .exceptions import EXCEPTION_FIELDS, describe
+from .catalogue import Event, Field, declare
 from .log import LEVELS, Log, standard_error
 from .ring import Ring
 from .segments import FIRST_LINE_BYTES, create, segment_name
-from .windows import Windows
 
 declare(
     [
@@ -56,12 +54,6 @@ declare(
             },
         ),
         Event(
-            "log_writer_error",
-            "ERROR",
-            "A bug in the writer: it goes on. Told on standard error.",
-            EXCEPTION_FIELDS,
-        ),
-        Event(
             "log_write_resumed",
             "WARNING",
             "The log can be written again.",
@@ -75,11 +67,10 @@ _RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 class Waiting(NamedTuple):
-    """One event on the queue: where its bytes end in the ring, its level, and what the windows are to count."""
+    """One event on the queue: where its bytes end in the ring, and its level."""
 
     place: int
     level: int
-    observation: Observation | None
 
 
 class Rotation(NamedTuple):
@@ -90,7 +81,7 @@ class Rotation(NamedTuple):
 
 
 class Writer:
-    """Takes events from `queue` and their bytes from `ring`; appends to segments in `folder`, counts in `windows`."""
+    """Takes word of events from `queue` and their bytes from `ring`; appends to segments in `folder`."""
 
     def __init__(
         self,
@@ -98,7 +89,6 @@ class Writer:
         folder: Path,
         ring: Ring,
         queue: "asyncio.Queue[Waiting | None]",
-        windows: Windows,
         *,
         rotation: Rotation,
         linger_seconds: float,
@@ -109,7 +99,6 @@ class Writer:
         self._folder = folder
         self._ring = ring
         self._queue = queue
-        self._windows = windows
         self._rotation = rotation
         self._linger = linger_seconds
         self._about = about
@@ -144,7 +133,7 @@ class Writer:
                 batch.append(self._queue.get_nowait())
             await self._write(self._ring.head)
             stopping = None in batch
-            self._count([item for item in batch if item is not None])
+            self.written += len(batch) - stopping
             self._after_batch()
 
     async def finish(self) -> None:
@@ -152,15 +141,6 @@ class Writer:
         await self._write(self._ring.head)
         await self._close_file()
         self._executor.shutdown(wait=False)
-
-    def _count(self, batch: Sequence[Waiting]) -> None:
-        self.written += len(batch)
-        try:
-            for item in batch:
-                if item.observation is not None:
-                    self._windows.observe(item.observation)
-        except Exception as error:  # Figures may suffer from a bug; the log must not.
-            standard_error.error("log_writer_error", **describe(error))
 
     async def _write(self, until: int) -> None:
         """Put the ring's bytes up to the place `until` into segments, however often it takes."""
@@ -246,7 +226,7 @@ class Writer:
             file, self._file = self._file, None
             try:
                 await file.close()
-            except OSError as error:
+            except Exception as error:  # As above: the writer outlives whatever a file throws.
                 self._failed(error)
 
     def _failed(self, error: Exception) -> None:
@@ -261,7 +241,7 @@ class Writer:
         if self.failing_since is not None:
             seconds = round(time.monotonic() - self.failing_since, 3)
             self.failing_since = None
-            self._log.warning("log_write_resumed", seconds=seconds, errno=self.failure)
+            self._log.own("log_write_resumed", seconds=seconds, errno=self.failure)
 
 
 def symbol(error: Exception) -> str:

@@ -24,10 +24,13 @@ from pipeline.log import log, standard_error
 
 from . import VERSION
 from .settings import Problem, Settings, SettingsError, load
+from .steps import StepFailed, opening_database
 
 if TYPE_CHECKING:
     from .chat.ingest import Report
 
+EX_SOFTWARE = 70
+"""sysexits.h: a bug."""
 EX_CONFIG = 78
 """sysexits.h: something in the configuration is wrong."""
 
@@ -100,30 +103,28 @@ def _run(work: Coroutine[Any, Any, int]) -> int:
     except ImportError:
         factory = None
     with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(work)
+        try:
+            return runner.run(work)
+        except StepFailed as failed:
+            failed.tell(standard_error)
+            return EX_CONFIG
+        except Exception as error:
+            StepFailed.unforeseen(error).tell(standard_error)
+            return EX_SOFTWARE
 
 
 async def _serve(settings: Settings) -> int:
-    from .app import Server, StartFailed
+    from .app import Server
 
     server = Server(settings)
-    stop, reason = asyncio.Event(), ["stop"]
     loop = asyncio.get_running_loop()
-
-    def asked(number: signal.Signals) -> None:
-        reason[0] = number.name
-        stop.set()
-
+    asked: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked, number)
-    try:
-        url, listening = await server.start()
-    except StartFailed as failed:
-        standard_error.error("start_failed", what=failed.what, reason=failed.reason, fix=failed.fix)
-        return EX_CONFIG
+        loop.add_signal_handler(number, asked.put_nowait, number)
+    url, listening = await server.start()
     _announce(url, listening, settings)
-    await stop.wait()
-    drained = await server.stop(reason[0])
+    reason = await asked.get()
+    drained = await server.stop(reason.name)
     if not drained:
         # A thread is still in a write that does not return; waiting for it would make the stop as endless as the write.
         os._exit(1)
@@ -154,8 +155,9 @@ async def _ingest(settings: Settings, paths: list[Path], *, if_empty: bool) -> i
     from .store import migrate
     from .store.engine import Store
 
-    await migrate.upgrade(settings.database_url)
-    store = Store(settings.database_url)
+    with opening_database():
+        await migrate.upgrade(settings.database_url)
+        store = Store(settings.database_url)
     try:
         if if_empty and not await is_empty(store):
             return 0
@@ -173,8 +175,8 @@ def _reported(report: "Report") -> int:
 async def _migrate(settings: Settings) -> int:
     from .store import migrate
 
-    before, after = await migrate.upgrade(settings.database_url)
-    log.info("database_migrated", from_revision=before, to_revision=after)
+    with opening_database():
+        await migrate.upgrade(settings.database_url)
     return 0
 
 

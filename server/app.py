@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,8 +37,9 @@ from .middleware import Addresses, Meter, install
 from .operations.health import HEALTH, Dependency, Health
 from .operations.metrics import EVENTS, METER
 from .settings import Settings, masked
+from .steps import StepFailed, opening_database, step
 from .store import migrate
-from .store.engine import Store, StoreUnavailable
+from .store.engine import Store
 
 declare(
     [
@@ -77,50 +77,15 @@ declare(
             "This start has other settings than the one before.",
             {"previous": Field("the hash of the settings before"), "current": Field("the hash of those now")},
         ),
-        Event(
-            "start_failed",
-            "ERROR",
-            "The server could not start: told on standard error, and in the log if it could be opened.",
-            {
-                "what": Field("what could not be done"),
-                "reason": Field("the system's own words", free=True),
-                "fix": Field("what to do", free=True),
-            },
-        ),
-        Event(
-            "database_migrated",
-            "INFO",
-            "The database was brought to the present shape.",
-            {
-                "from_revision": Field("the revision before, or null"),
-                "to_revision": Field("the revision now"),
-            },
-        ),
     ]
 )
 
 
+CANCEL_SECONDS = 0.1
+"""How long a request that outlived the deadline has to notice that it is cancelled."""
+
 LINGER_SECONDS = 2.0
 """How long a refused body is still read, so that its sender gets to see the refusal before the connection closes."""
-
-
-class StartFailed(Exception):
-    """The server cannot start: what could not be done, why in the system's own words, and what to do about it."""
-
-    def __init__(self, what: str, reason: str, fix: str) -> None:
-        super().__init__(f"cannot {what}: {reason}")
-        self.what = what
-        self.reason = reason
-        self.fix = fix
-
-
-@contextlib.contextmanager
-def step(what: str, fix: str, *expected: type[Exception]) -> Iterator[None]:
-    """One step of a start. Of the `expected` errors it raises ``StartFailed``."""
-    try:
-        yield
-    except expected as error:
-        raise StartFailed(what, str(error.__cause__ or error), fix) from error
 
 
 class Server:
@@ -134,20 +99,19 @@ class Server:
         self._health: Health | None = None
         self._meter: Meter | None = None
         self._background: list[asyncio.Task[None]] = []
+        self._started = False
 
     async def start(self) -> tuple[str, str]:
         """Open everything and listen; where visitors reach it, and the address on which it listens.
 
-        Raises ``StartFailed``; what was opened by then is closed again.
+        Raises ``StepFailed``; what was opened by then is closed again.
         """
         try:
             return await self._start()
-        except StartFailed as failed:
+        except BaseException as error:
             if self._events is not None:
-                log.error("start_failed", what=failed.what, reason=failed.reason, fix=failed.fix)
-            await self.stop("failed start")
-            raise
-        except BaseException:
+                failed = error if isinstance(error, StepFailed) else StepFailed.unforeseen(error)
+                failed.tell(log)
             await self.stop("failed start")
             raise
 
@@ -177,12 +141,7 @@ class Server:
         bridge.take_over_logging(LEVELS[settings.log_level])
         logging.getLogger("alembic").setLevel(logging.WARNING)  # `database_migrated` says it in one line
 
-        with step(
-            "open the database",
-            "See DATABASE_URL, and whether its folder can be written.",
-            StoreUnavailable,
-            OSError,
-        ):
+        with opening_database():
             store = self._store = Store(settings.database_url)
             await self._migrate(store)
         health = self._health = Health(Dependency("database", store.ping), events)
@@ -193,14 +152,17 @@ class Server:
             asyncio.create_task(beat(events, lag, lambda: _vitals(meter, health)), name="heartbeat"),
         ]
 
-        addresses = Addresses(settings.trusted_proxies, _signing_key(settings))
+        with step(
+            "keep a key", f"Make the folder writable, or set STATE_DIR (now {settings.state_dir}).", OSError
+        ):
+            addresses = Addresses(settings.trusted_proxies, _signing_key(settings))
         app = self._application(events, store, health, meter, addresses)
         runner = self._runner = Runner(
             app,
             addresses,
             keepalive_timeout=settings.keepalive_seconds,
             lingering_time=LINGER_SECONDS,
-            shutdown_timeout=settings.shutdown_seconds * 0.6,
+            shutdown_timeout=CANCEL_SECONDS,
         )
         await runner.setup()
         with step(
@@ -208,6 +170,7 @@ class Server:
         ):
             await web.TCPSite(runner, settings.host, settings.port, backlog=1024, reuse_address=True).start()
         health.phase = "serving"
+        self._started = True
         await health.database_connected()
         if previous is not None and previous.config != settings.fingerprint:
             log.info("config_changed", previous=previous.config, current=settings.fingerprint)
@@ -227,16 +190,17 @@ class Server:
     async def stop(self, reason: str) -> bool:
         """Close the door, finish what is in flight, drain the log, close the store. False when the log was not drained."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.settings.shutdown_seconds
-        if self._health is not None and self._meter is not None and self._runner is not None:
+        began = loop.time()
+        deadline = began + self.settings.shutdown_seconds
+        if self._started and self._health is not None and self._meter is not None:
             self._health.phase = "draining"
             log.info("server_stopping", inflight=self._meter.inflight, reason=reason)
         if self._runner is not None:
-            await self._runner.cleanup()
+            await self._finish_requests(self._runner, until=began + self.settings.shutdown_seconds * 0.6)
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        if self._health is not None:
+        if self._started and self._health is not None:
             log.info("server_stopped", uptime_seconds=self._health.uptime_seconds)
         drained = True
         if self._events is not None:
@@ -245,6 +209,17 @@ class Server:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._store.close(), max(1.0, deadline - loop.time()))
         return drained
+
+    async def _finish_requests(self, runner: Runner, until: float) -> None:
+        """Close the door, let what is in flight end by itself before `until` (the loop's time), and cancel the rest."""
+        loop = asyncio.get_running_loop()
+        for site in list(runner.sites):
+            await site.stop()
+        if runner.server is not None:
+            runner.server.pre_shutdown()  # idle connections close now, the others when their request is answered
+        while self._meter is not None and self._meter.inflight and loop.time() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        await runner.cleanup()
 
     def _application(
         self, events: EventLog, store: Store, health: Health, meter: Meter, addresses: Addresses
@@ -272,11 +247,10 @@ class Server:
         if await migrate.is_current(store):
             return
         if self.settings.production:
-            raise StartFailed(
+            raise StepFailed(
                 "use the database", "it does not have the present shape", "Run: python -m server migrate"
             )
-        before, after = await migrate.upgrade(self.settings.database_url)
-        log.info("database_migrated", from_revision=before, to_revision=after)
+        await migrate.upgrade(self.settings.database_url)
 
 
 async def _vitals(meter: Meter, health: Health) -> dict[str, Any]:
@@ -290,19 +264,20 @@ def _signing_key(settings: Settings) -> bytes:
     if settings.secret_keys:
         return settings.secret_keys[0].encode()
     path = Path(settings.state_dir) / "development-key"
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        key = secrets.token_urlsafe(32).encode()
-        path.touch(mode=0o600)
-        path.write_bytes(key)
-        return key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        # Written beside and renamed, so that there is never half a key.
+        draft = path.with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        draft.touch(mode=0o600)
+        draft.write_bytes(secrets.token_urlsafe(32).encode())
+        draft.rename(path)
+    return path.read_bytes()
 
 
 def _origin(url: str) -> str:
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
+    return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def _listening(runner: Runner) -> str:

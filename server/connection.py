@@ -52,6 +52,11 @@ class Connection(RequestHandler):
         super().__init__(server, **options)
         self._addresses = addresses
 
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """What aiohttp has to complain of; a body that its sender broke is no failure of ours, and its request has its event."""
+        if not isinstance(kw.get("exc_info"), (web.RequestPayloadError, HttpProcessingError)):
+            super().log_exception(*args, **kw)
+
     def handle_error(
         self,
         request: web.BaseRequest,

@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import ipaddress
 import itertools
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -56,19 +57,16 @@ def _listed(value: object) -> object:
 
 def _origin(value: str) -> str:
     parts = urlsplit(value)
-    if (
-        parts.scheme not in {"http", "https"}
-        or not parts.hostname
-        or value != f"{parts.scheme}://{parts.netloc}"
-    ):
+    plain = f"{parts.scheme}://{parts.netloc}"
+    if parts.scheme not in {"http", "https"} or not parts.hostname or value != plain or "@" in value:
         raise ValueError("an origin is https://host or https://host:port, with nothing behind it")
     return value.lower()
 
 
 def _base_url(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("must be http(s)://host, perhaps with a path")
+    if parts.scheme not in {"http", "https"} or not parts.hostname or any(mark in value for mark in "@?#"):
+        raise ValueError("must be http(s)://host, perhaps with a path, and nothing else")
     return value.rstrip("/")
 
 
@@ -172,8 +170,9 @@ class Settings(BaseSettings):
 
 def load(**overrides: Any) -> Settings:
     """The settings in force. Raises ``SettingsError`` that names every bad one."""
-    problems = _misspelt()
+    problems: list[Problem] = []
     try:
+        problems += _misspelt()
         settings = Settings(**overrides)
     except ValidationError as error:
         refused = {problem.setting: problem for problem in map(_refused, error.errors())}
@@ -183,6 +182,9 @@ def load(**overrides: Any) -> Settings:
         raise SettingsError(
             [*problems, *refused.values(), *(problem for problem in rest if problem.setting not in refused)]
         ) from None
+    except UnicodeDecodeError:
+        files = f"{ENV_FILE} or {TOML_FILE}"
+        raise SettingsError([Problem(files, "is not UTF-8 text", "Save it as UTF-8.")]) from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(
             [Problem(str(TOML_FILE), f"is not TOML: {error}", "Correct that line.")]
@@ -217,10 +219,7 @@ def masked(settings: Settings) -> dict[str, str]:
 
 
 def _without_password(value: str) -> str:
-    parts = urlsplit(value)
-    if not parts.scheme or parts.password is None:
-        return value
-    return value.replace(f":{parts.password}@", ":***@")
+    return re.sub(r"://([^/@\s]*?):[^@\s]*@", r"://\1:***@", value)
 
 
 def _type_name(name: str) -> str:
@@ -250,11 +249,7 @@ def _misspelt() -> list[Problem]:
         if name in known:
             continue
         close = difflib.get_close_matches(name, known, 1, 0.6)
-        fix = (
-            f"Did you mean {close[0]}?"
-            if close
-            else "Remove it; `python -m server check --help` lists them all."
-        )
+        fix = f"Did you mean {close[0]}?" if close else "Remove it; `python -m server check` lists them all."
         problems.append(Problem(name, "is not a setting", fix))
     return problems
 

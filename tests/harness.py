@@ -155,9 +155,12 @@ def running(folder: Path, **settings: str) -> Iterator[ServerProcess]:
     server = ServerProcess(folder, **settings).start()
     try:
         yield server
-        server.stop()
+        if server.process is not None and server.process.poll() is None:
+            assert server.stop() == 0
     finally:
         server.kill()
+    for line in server.stderr.read_bytes().splitlines() if server.stderr.exists() else []:
+        json.loads(line)  # nothing but events: no trace, no print
 
 
 class Answer:

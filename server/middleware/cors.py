@@ -16,6 +16,8 @@ from server.request import HEADERS, Handler, Middleware, methods_at
 from .access import origin_of
 
 EXPOSED = "X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
+PUBLIC = "/widget/"
+"""What any site may load; those files give the permission themselves."""
 _ALLOWED_HEADERS = "Content-Type, Accept, X-Request-ID, Traceparent, Last-Event-ID, Authorization"
 _PREFLIGHT_SECONDS = "600"
 _LOCALHOST = re.compile(r"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?", re.ASCII)
@@ -45,6 +47,8 @@ def cross_origin(allowed: frozenset[str], *, any_localhost: bool) -> Middleware:
         preflight = (
             request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
         )
+        if request.path.startswith(PUBLIC):
+            return await handler(request)
         permitted = origin in allowed or (any_localhost and _LOCALHOST.fullmatch(origin) is not None)
         if not permitted:
             log.warning("cors_rejected", origin=origin_of(origin), preflight=preflight)

@@ -55,6 +55,8 @@ def errors() -> Middleware:
             if refused.status < 400:
                 return await send(request, web.Response(status=refused.status, headers=refused.headers))
             answer = translated(refused)
+            if isinstance(answer, InternalError):
+                report_exception(refused, request)
         except ConnectionError as error:
             if client_is_gone(request):
                 raise
@@ -91,7 +93,9 @@ async def refuse(request: web.Request, answer: ChatKitError) -> web.StreamRespon
 def translated(refused: web.HTTPException) -> ChatKitError:
     """The family's counterpart of one of aiohttp's own refusals."""
     headers = {name: refused.headers[name] for name in _KEPT if name in refused.headers}
-    kind = _FAMILY.get(refused.status, InvalidRequest if refused.status < 500 else ServiceUnavailable)
+    if refused.status >= 500 and refused.status != ServiceUnavailable.status:
+        return InternalError()
+    kind = _FAMILY.get(refused.status, InvalidRequest)
     return kind(_MESSAGES.get(kind, refused.reason), headers=headers)
 
 

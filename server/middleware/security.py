@@ -18,7 +18,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _HSTS = "max-age=31536000; includeSubDomains"
 # Probes come from beside the server, where there is no proxy in between.
-_PLAIN_HTTP = ("/health", "/metrics")
+_PLAIN_HTTP = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 
 
 class Addresses:
@@ -69,7 +69,7 @@ def security(addresses: Addresses, *, https_only: bool) -> Middleware:
             )
             if secure:
                 request[HEADERS]["Strict-Transport-Security"] = _HSTS
-            elif not request.path.startswith(_PLAIN_HTTP):
+            elif request.path not in _PLAIN_HTTP:
                 raise Forbidden("This server is reached over HTTPS only. Use its https:// address.")
         return await handler(request)
 

@@ -2,6 +2,7 @@
 
 /test/faults/exception          a handler raises something nobody expected
 /test/faults/stream             a stream breaks after it began
+/test/faults/drip               a stream that goes on, slowly
 /test/faults/slow?seconds=2     an answer that takes its time
 /test/faults/header             a response that cannot be sent as it is
 /test/faults/busy?seconds=1     the event loop is blocked
@@ -18,6 +19,7 @@ from server.errors import InvalidRequest, NotFound
 from server.http import json_response
 
 MAX_SECONDS = 30.0
+DRIP_SECONDS = 0.05
 
 
 declare(
@@ -51,6 +53,13 @@ async def fault(request: web.Request) -> web.StreamResponse:
             await response.prepare(request)
             await response.write(b"the beginning of an answer\n")
             raise InjectedFault("in the middle of a stream")
+        case "drip":
+            response = web.StreamResponse()
+            await response.prepare(request)
+            for _ in range(int(MAX_SECONDS / DRIP_SECONDS)):
+                await response.write(b"drop\n")
+                await asyncio.sleep(DRIP_SECONDS)
+            return response
         case "slow":
             await asyncio.sleep(_seconds(request))
             return json_response({"status": "ok"})

@@ -1,7 +1,7 @@
 """What is it doing? Figures of every request, as JSON for people and as Prometheus' text for machines.
 
 One address, two languages: whoever asks for Prometheus' or OpenMetrics' format by `Accept` gets it; a plain `curl` and a
-browser get JSON. The figures are those of the log: each comes from an `http_request` line, counted when it was written.
+browser get JSON. The figures are those of the log: each comes from an `http_request` event.
 """
 
 from collections.abc import Callable, Iterator
@@ -42,7 +42,8 @@ async def metrics(request: web.Request) -> web.Response:
 def figures(app: web.Application) -> dict[str, Any]:
     """The six figures first, then the windows in all and by route, then the log's own."""
     events, meter = app[EVENTS], app[METER]
-    totals = events.windows.totals()
+    windows = events.figures()
+    totals = windows.totals()
     status = events.status()
     return {
         "total_requests": totals.requests,
@@ -51,12 +52,10 @@ def figures(app: web.Application) -> dict[str, Any]:
         "rate_limit_hits": totals.limited,
         "avg_response_ms": round(totals.average_ms, 2),
         "uptime_seconds": app[HEALTH].uptime_seconds,
-        "windows": {
-            f"{minutes}m": _rounded(summary) for minutes, summary in events.windows.summaries().items()
-        },
+        "windows": {f"{minutes}m": _rounded(summary) for minutes, summary in windows.summaries().items()},
         "routes": {
-            route: {f"{minutes}m": _rounded(summary) for minutes, summary in windows.items()}
-            for route, windows in events.windows.by_route().items()
+            route: {f"{minutes}m": _rounded(summary) for minutes, summary in series.items()}
+            for route, series in windows.by_route().items()
         },
         "server": {
             "version": VERSION,
@@ -103,6 +102,7 @@ class _Collector:
         from prometheus_client import core
 
         events, meter = self._app[EVENTS], self._app[METER]
+        windows = events.figures()
         requests = core.CounterMetricFamily("chatkit_requests", "Requests answered.", labels=["route"])
         errors = core.CounterMetricFamily(
             "chatkit_errors", "Requests that the server failed.", labels=["route"]
@@ -113,7 +113,7 @@ class _Collector:
         duration = core.HistogramMetricFamily(
             "chatkit_request_duration_seconds", "How long requests took.", labels=["route"]
         )
-        for route, series in events.windows.histograms([bound * 1000 for bound in _BOUNDS]).items():
+        for route, series in windows.histograms([bound * 1000 for bound in _BOUNDS]).items():
             requests.add_metric([route], series["count"])
             errors.add_metric([route], series["errors"])
             limited.add_metric([route], series["limited"])
@@ -124,7 +124,7 @@ class _Collector:
         response = core.GaugeMetricFamily(
             "chatkit_response_seconds", "Percentiles of rolling windows.", labels=["window", "percentile"]
         )
-        for minutes, summary in events.windows.summaries().items():
+        for minutes, summary in windows.summaries().items():
             for percentile, value in (
                 ("50", summary.p50_ms),
                 ("95", summary.p95_ms),

@@ -6,10 +6,32 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.catalogue import Event, Field, declare
+from pipeline.log import log
+
 from .engine import Store
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+declare(
+    [
+        Event(
+            "database_migrated",
+            "INFO",
+            "The database was brought to the present shape.",
+            {
+                "from_revision": Field("the revision before, or null"),
+                "to_revision": Field("the revision now"),
+            },
+        )
+    ]
+)
+
+
+class UnknownRevision(Exception):
+    """The database was migrated by a newer version than this one."""
+
 
 HEAD = "0001"
 """The newest revision; a test holds it and the scripts together."""
@@ -32,7 +54,8 @@ async def revision(store: Store) -> str | None:
 async def upgrade(url: str) -> tuple[str | None, str]:
     """Bring the database at `url` to `HEAD`; the revisions before and after.
 
-    Several processes may call it at once: one works, the others wait and find it done. Raises ``StoreUnavailable``.
+    Several processes may call it at once: one works, the others wait and find it done. Raises ``StoreUnavailable``, and
+    ``UnknownRevision`` for a database that a newer version has migrated.
     """
     store = Store(url)
     try:
@@ -40,6 +63,7 @@ async def upgrade(url: str) -> tuple[str | None, str]:
         if before != HEAD:
             async with store.writing("migrate") as connection:
                 await connection.run_sync(_upgrade)
+            log.info("database_migrated", from_revision=before, to_revision=HEAD)
         return before, HEAD
     finally:
         await store.close()
@@ -58,7 +82,11 @@ def configuration() -> Any:
 
 def _upgrade(connection: "Connection") -> None:
     from alembic import command
+    from alembic.util import CommandError
 
     config = configuration()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise UnknownRevision(f"it was made by a newer version: {error}") from None

@@ -47,7 +47,7 @@ class Visitor(HttpUser):
             if last != "done":
                 response.failure(f"the stream ended with {last or 'nothing'}")
         if first is not None:
-            events.request.fire(
+            events.request.fire(  # type: ignore[no-untyped-call]
                 request_type="SSE",
                 name="first token",
                 response_time=first,

@@ -202,3 +202,38 @@ def test_the_libraries_records_become_events(capsysbinary: pytest.CaptureFixture
     assert told[1]["exception_type"] == "KeyError"
     assert told[1]["exception_message"] == "'token=[redacted]'"
     assert "arguments that do not fit" in told[2]["message"]
+
+
+def test_a_value_that_logs_through_logging_and_a_library_that_does_cannot_lock_each_other_out(
+    kept: Kept,
+) -> None:
+    logger = logging.Logger("some.library")  # noqa: LOG001 - one that no other test shares
+    logger.addHandler(Bridge())
+
+    class Chatty:
+        def __str__(self) -> str:
+            logger.info("from within")
+            return "chatty"
+
+    def events() -> None:
+        for _ in range(2_000):
+            shared_log.info("plain_value", value=Chatty())
+
+    def records() -> None:
+        for _ in range(2_000):
+            logger.info("%s", "x")
+
+    declare([Event("plain_value", "INFO", "", {"value": Field("")})])
+    shared_log.direct(kept, level="DEBUG")
+    try:
+        one = threading.Thread(target=events, daemon=True)
+        other = threading.Thread(target=records, daemon=True)
+        for thread in (one, other):
+            thread.start()
+        for thread in (one, other):
+            thread.join(30)
+        assert not one.is_alive()
+        assert not other.is_alive()
+    finally:
+        shared_log.direct(None)
+    assert len(kept.lines) == 6_000

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline import tail, trace
 from pipeline.reader import last_start, lines
+from pipeline.record import encode
 from pipeline.segments import live_segments, segment_name
 from tests.harness import clean_environment
 
@@ -95,7 +96,7 @@ def test_no_bytes_make_the_reader_fail_or_invent(
         ):
             intact += 1
     assert intact >= 6  # one flipped byte can hurt its own line, and as a newline made or lost, its neighbour
-    assert trace.find(folder, "r-1") is not None
+    assert len(trace.find(folder, "r-1")) >= 6
 
 
 def test_an_empty_folder_and_a_missing_one_have_no_lines(tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_a_trace_holds_every_event_of_the_request_in_order_and_no_other(tmp_path
         number=2,
     )
     segment(tmp_path, event(1, "retried", boot="bbbbbb"), boot="bbbbbb", started=1_800_000_000)
-    assert [(e["boot"], e["seq"]) for e in trace.find(tmp_path, "r-1")] == [
+    assert [(line.event["boot"], line.event["seq"]) for line in trace.find(tmp_path, "r-1") if line.event] == [
         ("aaaaaa", 1), ("aaaaaa", 3), ("aaaaaa", 5), ("bbbbbb", 1),
     ]  # fmt: skip
 
@@ -130,9 +131,11 @@ def test_an_id_that_nobody_has_is_exit_1_and_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_trace_into_a_pipe_is_the_json_lines(tmp_path: Path) -> None:
-    segment(tmp_path, event(1, "a", text="é\x1b"), event(2))
+    raw = [encode({**json.loads(event(1)), "text": "é\x1b\x9b\u2028"}), event(2)]
+    segment(tmp_path, *raw)
     done = pipeline(tmp_path, "trace", "r-1")
     assert done.returncode == 0
+    assert done.stdout == b"".join(raw)
     assert [json.loads(line)["seq"] for line in done.stdout.splitlines()] == [1, 2]
     assert b"\x1b" not in done.stdout
 

@@ -6,6 +6,7 @@ import os
 import pty
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -134,6 +135,49 @@ def test_a_database_that_cannot_be_opened_is_said_plainly(tmp_path: Path) -> Non
     assert logged["fix"]
 
 
+def test_a_start_that_failed_is_no_crash_and_said_no_goodbye(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, DATABASE_URL="sqlite+aiosqlite:///broken.db")
+    (tmp_path / "broken.db").write_bytes(b"this is no database" * 1000)
+    failed_start(server)
+    assert [event["event"] for event in server.events()][-1] == "start_failed"
+    assert server.events("server_stopping") == server.events("server_stopped") == []
+    (tmp_path / "broken.db").unlink()
+    with running(tmp_path, DATABASE_URL="sqlite+aiosqlite:///broken.db") as started:
+        assert started.wait_for("server_started")[-1]["previous_boot_crashed"] is False
+
+
+def test_whatever_is_in_the_way_of_a_start_is_an_event_with_a_fix(tmp_path: Path) -> None:
+    (tmp_path / "a-file").write_text("in the way")
+    assert failed_start(ServerProcess(tmp_path, STATE_DIR="a-file"))["what"] == "keep a key"
+    (tmp_path / ".env").write_bytes(b"PORT=\xff\xfe")
+    done = ServerProcess(tmp_path).command("server")
+    assert done.returncode == 78
+    assert json.loads(done.stderr)["problems"][0]["problem"] == "is not UTF-8 text"
+
+
+def test_a_database_from_the_future_is_said_plainly(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path)
+    assert server.command("server", "migrate").returncode == 0
+    with sqlite3.connect(tmp_path / "var" / "chatkit.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    told = failed_start(server)
+    assert told["what"] == "use the database"
+    assert "newer" in told["reason"]
+
+
+def test_a_stray_file_in_the_log_folder_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "var" / "log").mkdir(parents=True)
+    for name in (
+        "events-a-b-².jsonl",
+        "events-.jsonl",
+        "events-1-2-3-4.jsonl",
+        "events-20260101T000000000Z-abcdef-1.jsonl",
+    ):
+        (tmp_path / "var" / "log" / name).write_bytes(b"\xff\n{}\n[]\n")
+    with running(tmp_path) as server:
+        assert exchange(server.address, request_bytes("GET", "/health")).status == 200
+
+
 def test_production_does_not_migrate_by_itself(tmp_path: Path) -> None:
     server = ServerProcess(
         tmp_path,
@@ -194,7 +238,8 @@ def test_a_request_that_does_not_end_is_cut_off_at_the_deadline_and_recorded(tmp
         server.wait_for("fault_injected", request_id="endless")
         started = time.monotonic()
         assert server.stop() == 0
-        assert time.monotonic() - started < 5
+        # Not the thirty seconds that the request would take; the budget is one.
+        assert time.monotonic() - started < 10
         slow.close()
         (event,) = server.events("http_request", request_id="endless")
         assert event["outcome"] == "aborted"

@@ -76,7 +76,7 @@ def test_lists_may_be_written_by_comma_or_as_lists(nowhere: Path, given: Any) ->
     [
         ("PORT", "eighty"), ("PORT", "70000"), ("PORT", "-1"), ("ENVIRONMENT", "staging"), ("LOG_LEVEL", "LOUD"),
         ("CORS_ORIGINS", "https://a.example/path"), ("CORS_ORIGINS", "*"), ("CORS_ORIGINS", "a.example"),
-        ("TRUSTED_PROXIES", "10.0.0.0/33"), ("TRUSTED_PROXIES", "proxy.internal"), ("BASE_URL", "chat.example.com"),
+        ("TRUSTED_PROXIES", "10.0.0.0/33"), ("TRUSTED_PROXIES", "proxy.internal"), ("BASE_URL", "chat.example.com"), ("BASE_URL", "https://u:hunter2pw@chat.example.com"), ("CORS_ORIGINS", "https://u:hunter2pw@a.example"),
         ("INTEGRATION_TEST_MODE", "perhaps"), ("LOG_RING_BYTES", "1"), ("SHUTDOWN_SECONDS", "0"),
         ("DATABASE_URL", "postgresql+asyncpg://u:hunter2pw@db/chat"), ("SECRET_KEY", "hunter2pw"),
     ],
@@ -160,7 +160,7 @@ def test_a_misspelt_name_in_our_own_files_is_refused_with_the_right_one(nowhere:
         load()
     assert {problem.setting: problem.fix for problem in error.value.problems} == {
         "PROT": "Did you mean PORT?",
-        "UNKNOWN_THING": "Remove it; `python -m server check --help` lists them all.",
+        "UNKNOWN_THING": "Remove it; `python -m server check` lists them all.",
         "LOG_LEVLE": "Did you mean LOG_LEVEL?",
     }
 

@@ -58,28 +58,18 @@ def test_a_client_that_leaves_after_its_answer_was_answered(asked: ServerProcess
     assert (event["status"], event["outcome"]) == (200, "ok")
 
 
-async def test_a_client_that_leaves_a_stream_is_client_closed_and_the_work_stops(
-    asked: ServerProcess,
-) -> None:
-    timeout = aiohttp.ClientTimeout(total=10)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        for number in range(10):
-            headers = {"X-Request-ID": f"left-stream-{number}"}
-            response = await session.post(
-                asked.url + "/api/v1/chat/stream",
-                json={"message": "How do I trace a request?"},
-                headers=headers,
-            )
-            await response.content.readany()
-            response.close()
-    for number in range(10):
-        (event,) = asked.wait_for("http_request", request_id=f"left-stream-{number}")
-        assert event["outcome"] in {"client_closed", "ok"}  # a short answer may have been out already
-        assert asked.events("unhandled_exception", request_id=f"left-stream-{number}") == []
+def test_a_client_that_leaves_a_stream_is_client_closed_and_no_error(asked: ServerProcess) -> None:
+    request = request_bytes("GET", "/test/faults/drip", {"X-Request-ID": "left-stream"})
+    with socket.create_connection(asked.address, timeout=10) as connection:
+        connection.sendall(request)
+        assert b"drop" in connection.recv(65536) + connection.recv(65536)
+    (event,) = asked.wait_for("http_request", request_id="left-stream")
+    assert (event["status"], event["outcome"], event["level"]) == (200, "client_closed", "INFO")
+    assert event["bytes"] > 0
+    assert asked.events("unhandled_exception", request_id="left-stream") == []
 
 
 def test_the_parsers_refusals_are_recorded_answered_and_counted_as_no_request(asked: ServerProcess) -> None:
-    before = len(asked.events("http_rejected"))
     hostile = [
         b"GARBAGE\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
@@ -98,7 +88,6 @@ def test_the_parsers_refusals_are_recorded_answered_and_counted_as_no_request(as
         (event,) = asked.wait_for("http_rejected", request_id=body["request_id"])
         assert (event["status"], event["client"]) == (400, asked.events("http_request")[0]["client"])
         assert asked.events("http_request", request_id=body["request_id"]) == []
-    assert len(asked.events("http_rejected")) == before + len(hostile)
 
 
 def test_an_expectation_nobody_knows_is_passed_over(asked: ServerProcess) -> None:
@@ -123,7 +112,9 @@ def test_any_path_has_one_event_without_control_characters(asked: ServerProcess,
     name = f"path-{abs(hash(path))}"
     answer = exchange(asked.address, request_bytes("GET", path, {"X-Request-ID": name}))
     assert answer.status in {400, 404}
-    if answer.headers["x-request-id"] == name:
+    if answer.status == 400:
+        assert len(asked.wait_for("http_rejected", request_id=answer.headers["x-request-id"])) == 1
+    else:
         (event,) = asked.wait_for("http_request", request_id=name)
         assert event["route"] == "unmatched"
         assert event["path"].isprintable()

@@ -159,10 +159,16 @@ def test_a_body_that_breaks_parsers_is_a_bad_request(asked: ServerProcess, body:
 
 def test_a_body_in_a_broken_encoding_is_a_bad_request(asked: ServerProcess) -> None:
     for encoding in ("gzip", "deflate", "br"):
-        request = request_bytes(
-            "POST", "/api/v1/chat", JSON | {"Content-Encoding": encoding}, b"not compressed at all"
-        )
+        name = f"broken-{encoding}"
+        headers = JSON | {"Content-Encoding": encoding, "X-Request-ID": name}
+        request = request_bytes("POST", "/api/v1/chat", headers, b"not compressed at all")
         envelope(exchange(asked.address, request), 400, "invalid_request")
+        headers["X-Request-ID"] = f"{name}-nowhere"
+        request = request_bytes("POST", "/nowhere", headers, b"not compressed at all")
+        envelope(exchange(asked.address, request), 404, "not_found")
+        asked.wait_for("http_request", request_id=f"{name}-nowhere")
+    # Whoever sends rubbish makes no error of ours.
+    assert [event for event in asked.events("log_record") if event["level"] == "ERROR"] == []
 
 
 def test_an_exception_is_told_to_the_log_in_full_and_to_the_client_not_at_all(asked: ServerProcess) -> None:
