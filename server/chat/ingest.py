@@ -133,7 +133,7 @@ async def ingest(
         report = await run.all(reader)
     if report.added or report.changed or report.removed:
         await fulltext.tidy(store)
-    report.duration_ms = (perf_counter() - started) * 1e3
+    report.duration_ms = round((perf_counter() - started) * 1e3, 3)
     log.info(
         "ingest_finished",
         added=report.added,

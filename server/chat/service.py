@@ -86,7 +86,7 @@ class Chat:
         """The answer as it is made. Raises ``StoreUnavailable``, before the first piece."""
         started = perf_counter()
         passages = await self._passages(question)
-        retrieval_ms = (perf_counter() - started) * 1e3
+        retrieval_ms = round((perf_counter() - started) * 1e3, 3)
         note(retrieval_ms=retrieval_ms)
 
         sources: tuple[Source, ...] = ()
@@ -109,6 +109,7 @@ class Chat:
                     case Text():
                         yield piece
 
+        generation_ms = round(generation_ms, 3)
         note(generation_ms=generation_ms)
         # After the last piece: an answer that nobody waited for was not given.
         log.info(
@@ -116,7 +117,7 @@ class Chat:
             answered=bool(sources),
             sources=len(sources),
             passages=len(passages),
-            top_score=passages[0].score if passages else 0.0,
+            top_score=round(passages[0].score, 4) if passages else 0.0,
             model=self._answerer.model,
             mode=question.mode.value,
             selection=bool(question.selected_text),
@@ -127,8 +128,8 @@ class Chat:
             Metadata(
                 model=self._answerer.model,
                 tokens_used=tokens,
-                retrieval_time_ms=round(retrieval_ms, 3),
-                generation_time_ms=round(generation_ms, 3),
+                retrieval_time_ms=retrieval_ms,
+                generation_time_ms=generation_ms,
                 total_time_ms=round((perf_counter() - started) * 1e3, 3),
             )
         )

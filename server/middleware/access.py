@@ -128,8 +128,10 @@ def path_of(request: web.Request, route: str) -> str:
 
 
 def _canonical() -> dict[str, Any]:
+    """What services noted; what they added up is rounded like the rest, to the microsecond."""
     request = current()
-    return {} if request is None else request.canonical
+    noted = {} if request is None else request.canonical
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in noted.items()}
 
 
 def _outcome(status: int) -> str:

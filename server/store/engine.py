@@ -121,7 +121,7 @@ class Store:
                 raise
             raise StoreUnavailable from error
         finally:
-            duration_ms = (perf_counter() - started) * 1e3
+            duration_ms = round((perf_counter() - started) * 1e3, 3)
             measure(db_ms=duration_ms, db_calls=1)
             if status is not None or duration_ms > SLOW_MS:
                 log.warning(
