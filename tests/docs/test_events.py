@@ -13,7 +13,7 @@ from tests.docs.reference import import_everything
 
 SOURCES = sorted(path for package in ("pipeline", "server") for path in (ROOT / package).rglob("*.py"))
 LOGS = {"log", "standard_error", "_log"}
-LEVELS = {"debug", "info", "warning", "error"}
+LEVELS = {"debug": "DEBUG", "info": "INFO", "warning": "WARNING", "error": "ERROR", "own": "WARNING"}
 VARIES = {"http_request", "log_record"}
 """Events whose level depends on what they tell of; their meaning says how."""
 
@@ -51,7 +51,7 @@ def emitted(call: ast.Call) -> tuple[str, str | None] | None:
             owner in LOGS
         ):
             if method in LEVELS and names:
-                return names[0], method.upper()
+                return names[0], LEVELS[method]
             if method == "line" and len(names) == 2:
                 return names[1], names[0]
         case ast.Name(id="write") if names:
