@@ -12,6 +12,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+LEVELS: dict[str, int] = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
+
+RESERVED = frozenset(
+    "timestamp level service event request_id boot seq version config trace_id span_id".split()
+)
+"""Fields that every event has; one of an event's own by such a name gets an underscore behind it."""
 
 
 class Field(NamedTuple):

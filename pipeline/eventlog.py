@@ -19,9 +19,9 @@ from collections import deque
 from pathlib import Path
 from typing import IO, NamedTuple, Self
 
-from .catalogue import Event, Field, Level, Observation, declare
+from .catalogue import LEVELS, Event, Field, Level, Observation, declare
 from .exceptions import EXCEPTION_FIELDS, describe
-from .log import LEVELS, OWN, Log, log, standard_error
+from .log import OWN, Log, log, standard_error
 from .ring import Ring
 from .segments import lock_folder
 from .windows import Windows
@@ -66,7 +66,7 @@ _SHARE = {
     OWN: 1.0,
 }
 HOURLY = Rotation(max_bytes=64 << 20, max_seconds=3600.0)
-_NAMES: dict[int, Level] = {number: name for name, number in LEVELS.items()} | {OWN: "WARNING"}
+_NAMES: dict[int, str] = {number: name for name, number in LEVELS.items()} | {OWN: "WARNING"}
 
 
 class Status(NamedTuple):

@@ -13,20 +13,13 @@ import time
 from typing import Any, Protocol
 
 from . import record
-from .catalogue import PLANS, Level, Observation
+from .catalogue import LEVELS, PLANS, RESERVED, Level, Observation
 from .context import current
 from .redact import REDACTED, redacted, redacted_fields, secret_name
 
 SERVICE = "chatkit-backend"
-LEVELS: dict[Level, int] = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 OWN = 50
 """The rank of what the log tells of itself: above every level."""
-LEVELS_BY_NAME: dict[str, int] = dict(LEVELS.items())
-"""The same, for a name that may be none of them."""
-RESERVED = frozenset(
-    "timestamp level service event request_id boot seq version config trace_id span_id".split()
-)
-"""Fields that every event has; one of an event's own by such a name gets an underscore behind it."""
 
 
 class Sink(Protocol):

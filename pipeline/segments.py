@@ -62,9 +62,9 @@ def lock_folder(folder: Path) -> IO[bytes]:
     held = open(folder / ".lock", "ab")  # noqa: SIM115 - held for the life of the process
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    except BlockingIOError:
         held.close()
-        raise FolderInUse(f"another server writes its log to {folder}") from error
+        raise FolderInUse(f"another server writes its log to {folder}") from None
     return held
 
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .log import LEVELS_BY_NAME
+from .catalogue import LEVELS
 from .reader import Event, Line, lines, parsed
 from .segments import live_segments
 from .trace import STYLES, pairs
@@ -18,11 +18,11 @@ Wanted = Callable[[Event], bool]
 
 def wanted(level: str, event: str | None, where: list[str]) -> Wanted:
     """A test of events: at least `level`, of that name, with each `name=value` of `where`."""
-    least = LEVELS_BY_NAME[level]
+    least = LEVELS[level]
     conditions = [condition.partition("=")[::2] for condition in where]
 
     def test(candidate: Event) -> bool:
-        if LEVELS_BY_NAME.get(str(candidate.get("level")), 0) < least:
+        if LEVELS.get(str(candidate.get("level")), 0) < least:
             return False
         if event not in {None, candidate.get("event")}:
             return False

@@ -5,12 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
+from .catalogue import RESERVED
 from .reader import Event, Line, lines
 
 # What every event carries and a reader of one request need not see on each line.
-_COMMON = frozenset(
-    "timestamp level service event request_id boot seq version config trace_id span_id".split()
-)
+_COMMON = RESERVED | {"padding"}
 # The parts of a request whose time its canonical event tells, in the order in which they happen.
 _PARTS = (
     ("db_ms", "database"),

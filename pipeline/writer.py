@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import aiofiles
 from aiofiles.threadpool.binary import AsyncFileIO
 
-from .catalogue import Event, Field, declare
-from .log import LEVELS, Log, standard_error
+from .catalogue import LEVELS, Event, Field, declare
+from .log import Log, standard_error
 from .ring import Ring
 from .segments import FIRST_LINE_BYTES, create, segment_name
 

@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from pipeline import bridge
-from pipeline.catalogue import Event, Field, declare
+from pipeline.catalogue import LEVELS, Event, Field, declare
 from pipeline.context import ContextExecutor
 from pipeline.eventlog import EventLog
 from pipeline.heartbeat import LoopLag, beat
-from pipeline.log import LEVELS, log
+from pipeline.log import log
 from pipeline.reader import last_start
 from pipeline.segments import FolderInUse
 from pipeline.writer import Rotation
@@ -142,8 +142,8 @@ class Server:
         logging.getLogger("alembic").setLevel(logging.WARNING)  # `database_migrated` says it in one line
 
         with opening_database():
-            store = self._store = Store(settings.database_url)
-            await self._migrate(store)
+            await self._migrate()
+            store = self._store = Store(settings.database_url, create=False)
         health = self._health = Health(Dependency("database", store.ping), events)
         lag = LoopLag()
         meter = self._meter = Meter(lag)
@@ -243,8 +243,8 @@ class Server:
         app[CHAT] = Chat(SQLiteRetriever(store), ExtractiveAnswerer())
         return app
 
-    async def _migrate(self, store: Store) -> None:
-        if await migrate.is_current(store):
+    async def _migrate(self) -> None:
+        if not await migrate.is_needed(self.settings.database_url):
             return
         if self.settings.production:
             raise StepFailed(

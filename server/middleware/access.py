@@ -25,7 +25,7 @@ CLIENT_CLOSED_STATUS = 499
 def _observe(fields: Mapping[str, Any]) -> Observation | None:
     """What the windows count: everything but the questions of those who watch (requirement D2)."""
     route = fields["route"]
-    if route == "/metrics" or route.startswith("/health"):
+    if is_probe(route):
         return None
     status = fields["status"]
     return Observation(
@@ -113,12 +113,19 @@ def access(meter: Meter) -> Middleware:
             }
             if (origin := request.headers.get("Origin")) is not None:
                 fields["origin"] = origin_of(origin)
-            write = log.error if fields["outcome"] == "server_error" else log.info
+            # A probe that says "unwell" has done what it is for; what is unwell has events of its own.
+            failed = fields["outcome"] == "server_error" and not is_probe(route)
+            write = log.error if failed else log.info
             write("http_request", **fields)
         # The client is gone; what is returned here is never sent.
         return response if response is not None else request.get(STARTED) or web.Response(status=status)
 
     return middleware
+
+
+def is_probe(route: str) -> bool:
+    """Whether a route is there for those who watch, not for visitors."""
+    return route == "/metrics" or route.startswith("/health")
 
 
 def path_of(request: web.Request, route: str) -> str:

@@ -55,20 +55,21 @@ class StoreUnavailable(ServiceUnavailable):
 class Store:
     """One open database.
 
-    `url` is SQLAlchemy's, such as ``sqlite+aiosqlite:///var/chatkit.db``. Nothing is connected before the first use;
-    the folder of an SQLite file is created. Raises ``ValueError`` for a database of another kind.
+    `url` is SQLAlchemy's, such as ``sqlite+aiosqlite:///var/chatkit.db``. Nothing is connected before the first use. With
+    `create` an SQLite file and its folder are made when they are missing, without it their absence makes the store
+    unavailable. Raises ``ValueError`` for a database of another kind.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, create: bool = True) -> None:
         if not url.startswith("sqlite+aiosqlite:"):
             raise ValueError("the database must be SQLite, as sqlite+aiosqlite:///path/to/file.db")
         from sqlalchemy import event
         from sqlalchemy.ext.asyncio import create_async_engine
 
         self._file = sqlite.database_file(url)
-        if self._file is not None:
+        if create and self._file is not None:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-        self.engine = create_async_engine(url, **sqlite.options())
+        self.engine = create_async_engine(url if create else sqlite.only_if_there(url), **sqlite.options())
         event.listen(self.engine.sync_engine, "connect", sqlite.on_connect)
         event.listen(self.engine.sync_engine, "begin", sqlite.on_begin)
         self._writer = self.engine.execution_options(writes=True)
@@ -90,11 +91,15 @@ class Store:
         async with self._watched(operation), self._writer.begin() as connection:
             yield connection
 
+    def exists(self) -> bool:
+        """Whether there is a database at all, of whatever shape."""
+        return sqlite.is_there(self._file)
+
     async def ping(self) -> None:
         """Reads the database's first page; raises ``StoreUnavailable`` when it cannot be used."""
         async with self.reading("ping") as fetch:
             await fetch("PRAGMA schema_version", ())
-        if not sqlite.is_there(self._file):
+        if not self.exists():
             log.warning(
                 "dependency_call",
                 dependency="database",

@@ -42,6 +42,15 @@ async def is_current(store: Store) -> bool:
     return await revision(store) == HEAD
 
 
+async def is_needed(url: str) -> bool:
+    """Whether the database at `url` has yet to be brought to `HEAD`, or to be made. Raises ``StoreUnavailable``."""
+    store = Store(url, create=False)
+    try:
+        return not store.exists() or not await is_current(store)
+    finally:
+        await store.close()
+
+
 async def revision(store: Store) -> str | None:
     """The revision of the database; None for one that was never migrated."""
     async with store.reading("revision") as fetch:

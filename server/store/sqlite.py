@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 BUSY_MS = 5_000
 """How long a statement waits for another process's write before it gives up."""
@@ -50,6 +51,12 @@ def database_file(url: str) -> Path | None:
     """The file that an SQLite `url` names; None for a database in memory."""
     name = url.partition("?")[0].partition(":///")[2]
     return Path(name) if name and name != ":memory:" else None
+
+
+def only_if_there(url: str) -> str:
+    """The same database, opened only if there is one: SQLite would make an empty one in the place of one that has gone."""
+    file = database_file(url)
+    return url if file is None else f"sqlite+aiosqlite:///file:{quote(str(file))}?mode=rw&uri=true"
 
 
 def on_connect(connection: Any, _record: object) -> None:

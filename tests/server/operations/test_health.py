@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from server.operations.health import FRESH_SECONDS, PATIENCE_SECONDS, Dependency
-from tests.harness import ServerProcess, exchange, request_bytes
+from tests.harness import ServerProcess, chat_body, exchange, request_bytes
 
 
 def get(server: ServerProcess, path: str) -> tuple[int, dict[str, object]]:
