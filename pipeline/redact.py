@@ -287,14 +287,17 @@ def scrub(text: str) -> str:
 
 _MAX_DEPTH = 12
 _MAX_TEXT = 16_000  # more than a line can hold: what lies beyond is cut anyway and need not be searched
+_MAX_SECRET = 4_000
+_MAX_BYTES = 4 * _MAX_TEXT + 4  # as UTF-8 they are more characters than that
+_LAST_WORD = re.compile(r"(?:\A|(?<=\s))\S*+\Z")
 
 
 def redacted(value: Any, depth: int = 0) -> Any:
     """`value` with secret fields blanked at any depth and free text scrubbed; what is not JSON is left to `record`."""
     if isinstance(value, str):
-        return scrub(value[:_MAX_TEXT])
+        return _searched(value)
     if isinstance(value, (bytes, bytearray)):
-        return scrub(bytes(value[:_MAX_TEXT]).decode("utf-8", "backslashreplace"))
+        return _searched(bytes(value[:_MAX_BYTES]).decode("utf-8", "backslashreplace"))
     if isinstance(value, (int, float, type(None))):
         return value
     if depth >= _MAX_DEPTH:
@@ -303,7 +306,7 @@ def redacted(value: Any, depth: int = 0) -> Any:
         return redacted_fields(value, depth + 1)
     if isinstance(value, (list, tuple, set, frozenset)):
         return [redacted(item, depth + 1) for item in list(value)[:1000]]
-    return scrub(_text(value)[:_MAX_TEXT])
+    return _searched(_text(value))
 
 
 def redacted_fields(fields: Mapping[Any, Any], depth: int = 0) -> dict[str, Any]:
@@ -313,6 +316,14 @@ def redacted_fields(fields: Mapping[Any, Any], depth: int = 0) -> dict[str, Any]
         name = key if isinstance(key, str) else _text(key)
         result[name] = REDACTED if secret_name(name, value) else redacted(value, depth)
     return result
+
+
+def _searched(text: str) -> str:
+    """The beginning of `text`, scrubbed. Half a secret looks like none, so the word in which the text is cut goes."""
+    if len(text) <= _MAX_TEXT:
+        return scrub(text)
+    clean = scrub(text[:_MAX_TEXT])
+    return clean[:-_MAX_SECRET] + _LAST_WORD.sub("", clean[-_MAX_SECRET:])
 
 
 def _text(value: object) -> str:

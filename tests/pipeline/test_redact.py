@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -211,6 +212,30 @@ def test_scrubbing_never_fails(text: str) -> None:
 @given(st.lists(pieces, max_size=20).map("".join), st.sampled_from(["", '"', "'", '\\"']))
 def test_what_stands_before_a_secret_does_not_save_it(text: str, quote: str) -> None:
     assert SECRET not in scrub(f"{text}\npassword={quote}{SECRET}{quote}")
+
+
+CUT = {
+    "a DSN": f"postgresql://chat:{SECRET}",
+    "a bearer token": f"Bearer {SECRET}",
+    "an OpenAI key": f"sk-proj-{SECRET}",
+    "a JSON web token": JWT,
+    "a GitHub token": f"ghp_{SECRET}{SECRET}",
+    "an assignment": f"password={SECRET}",
+    "a long DSN": f"postgresql://chat:{SECRET * 100}",
+}
+
+
+@pytest.mark.parametrize("secret", CUT.values(), ids=CUT.keys())
+@pytest.mark.parametrize("kind", [str, str.encode])
+@pytest.mark.parametrize("word", ["word ", "wörd ", "\U0001f600 "])
+def test_a_secret_where_a_text_is_cut_does_not_survive_by_half(
+    secret: str, kind: Callable[[str], object], word: str
+) -> None:
+    for shown in range(0, len(secret), max(1, len(secret) // 40)):
+        clean = redacted(kind((word * 8_000)[: 16_000 - shown] + " " + secret + "@db/chat and on" * 4_000))
+        for half in ("hunte", "dozjg", "eyJhb"):
+            assert half not in clean
+        assert 11_000 < len(clean) <= 16_000
 
 
 HOSTILE = [
