@@ -49,16 +49,17 @@ declare(
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit status."""
     options = _parser().parse_args(arguments)
+    boot = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(6))
+    _identify(boot)
     try:
         settings = load()
     except SettingsError as refused:
-        if options.command == "check" and sys.stdout.isatty():
+        if options.command == "check" and sys.stderr.isatty():
             _print_problems(refused.problems)
-        log.error("settings_refused", problems=[problem._asdict() for problem in refused.problems])
+        else:
+            log.error("settings_refused", problems=[problem._asdict() for problem in refused.problems])
         return EX_CONFIG
-    boot = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(6))
-    for writes in (log, standard_error):
-        writes.identify(boot=boot, version=VERSION, config=settings.fingerprint)
+    _identify(boot, settings.fingerprint)
     match options.command:
         case "ingest":
             return _run(_ingest(settings, options.paths, if_empty=options.if_empty))
@@ -67,6 +68,11 @@ def main(arguments: list[str] | None = None) -> int:
         case "check":
             return _check(settings)
     return _run(_serve(settings))
+
+
+def _identify(boot: str, config: str = "") -> None:
+    for writes in (log, standard_error):
+        writes.identify(boot=boot, version=VERSION, config=config)
 
 
 def _parser() -> argparse.ArgumentParser:
