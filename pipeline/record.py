@@ -6,6 +6,7 @@ shippers split lines over about 8,000 bytes, so what is too large is cut, and th
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, time
 from typing import Any, TypeVar
 
 import orjson
@@ -14,9 +15,15 @@ LINE_LIMIT = 8_000
 """The longest line in bytes, newline included."""
 
 # The newline is the terminator; a record's own newlines are escaped by JSON.
-_OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_SUBCLASS
+# Dataclasses and times come to us: a field that is not set, or a time zone that fails, would end the process inside orjson.
+_OPTIONS = (
+    orjson.OPT_APPEND_NEWLINE
+    | orjson.OPT_PASSTHROUGH_SUBCLASS
+    | orjson.OPT_PASSTHROUGH_DATACLASS
+    | orjson.OPT_PASSTHROUGH_DATETIME
+)
 _MAX_DEPTH = 12
-_MAX_NAME = 128
+_MAX_NAME = 128  # bytes as they stand in the line, in one that must be shortened
 
 Item = TypeVar("Item")
 
@@ -32,7 +39,7 @@ def encode(record: Mapping[str, Any]) -> bytes:
     not-a-number becomes null. A value that makes the line too long is cut and named in `truncated`.
     """
     try:
-        line = orjson.dumps(record, _plain, _OPTIONS)
+        line = orjson.dumps(record, _printable, _OPTIONS)
     except Exception:
         line = orjson.dumps({_text(key): _printable(value) for key, value in record.items()}, option=_OPTIONS)
     if len(line) <= LINE_LIMIT:
@@ -43,46 +50,74 @@ def encode(record: Mapping[str, Any]) -> bytes:
 def _escaped(line: bytes) -> bytes:
     if line.isascii():
         return line.replace(b"\x7f", b"\\u007f") if b"\x7f" in line else line
-    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", line.decode()).encode()
-
-
-def _plain(value: Any) -> Any:
-    """For orjson: what it does not know, as something that it does."""
-    return _printable(value)
+    text = line.decode()
+    unsafe = set(_UNSAFE.findall(text))
+    for char in unsafe:
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return text.encode() if unsafe else line
 
 
 def _printable(value: Any, depth: int = 0, room: list[int] | None = None) -> Any:
-    """`value` as something orjson takes without question, as far as a line could hold it.
+    """`value` as something orjson takes without question, as far as a line could hold it. Never raises.
 
     `room` is how many characters and items may still come: what lies beyond would be cut anyway, and need not be looked at.
     """
-    room = [2 * LINE_LIMIT] if room is None else room
+    room = [LINE_LIMIT] if room is None else room
     room[0] -= 1
-    if value is None or isinstance(value, bool):
+    try:
+        return _converted(value, depth, room)
+    except Exception as error:
+        return _unshowable(value, error)
+
+
+def _converted(value: Any, depth: int, room: list[int]) -> Any:
+    """What `value` is beneath: its type is asked, and its type's base converts, because its own methods may do anything."""
+    if value is None or value is True or value is False:
         return value
-    if isinstance(value, int):
+    kind = type(value)
+    if issubclass(kind, int):
+        number = int.__pos__(value)
         # JSON's readers hold integers in 64 bits at best; a longer one is kept to the digit, as text.
-        return int(value) if -(2**63) <= value < 2**64 else _printable(hex(value), depth, room)
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return _printable(bytes(value[:LINE_LIMIT]).decode("utf-8", "backslashreplace"), depth, room)
-    if isinstance(value, str):
+        return number if -(2**63) <= number < 2**64 else _printable(hex(number), depth, room)
+    if issubclass(kind, float):
+        return float.__pos__(value)
+    if issubclass(kind, (bytes, bytearray, memoryview)):
+        beginning = memoryview(value).cast("B")[:LINE_LIMIT]
+        return _printable(bytes(beginning).decode("utf-8", "backslashreplace"), depth, room)
+    if issubclass(kind, str):
         text = str.__str__(value)[: max(0, room[0])]
         room[0] -= len(text)
-        return text.encode("utf-8", "backslashreplace").decode()
+        return _encodable(text)
     if depth >= _MAX_DEPTH:
         return "[nested too deeply]"
+    if issubclass(kind, Mapping):
+        return dict(_named(value, depth, room))
+    if issubclass(kind, (list, tuple, set, frozenset)):
+        return [_printable(item, depth + 1, room) for item in _while(room, value)]
+    if issubclass(kind, (date, time)):
+        return _printable(value.isoformat().replace("+00:00", "Z"), depth, room)
+    return _printable(str(value), depth, room)
+
+
+def _named(mapping: Mapping[Any, Any], depth: int, room: list[int]) -> Iterator[tuple[str, Any]]:
+    for key, item in _while(room, mapping.items()):
+        name = _text(key)
+        room[0] -= len(name)
+        yield name, _printable(item, depth + 1, room)
+
+
+def _unshowable(value: Any, error: Exception) -> str:
     try:
-        if isinstance(value, Mapping):
-            return {
-                _text(key): _printable(item, depth + 1, room) for key, item in _while(room, value.items())
-            }
-        if isinstance(value, (list, tuple, set, frozenset)):
-            return [_printable(item, depth + 1, room) for item in _while(room, value)]
-        return _printable(str(value), depth, room)
-    except Exception as error:
-        return f"[{type(value).__name__} that cannot be shown: {type(error).__name__}]"
+        return _encodable(
+            f"[{type(value).__name__} that cannot be shown: {type(error).__name__}]"[:_MAX_NAME]
+        )
+    except Exception:
+        return "[a value that cannot be shown]"
+
+
+def _encodable(text: str) -> str:
+    """`text` with lone surrogates, which UTF-8 does not have, written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _while(room: list[int], items: Iterable[Item]) -> Iterator[Item]:
@@ -94,9 +129,12 @@ def _while(room: list[int], items: Iterable[Item]) -> Iterator[Item]:
 
 
 def _text(key: Any) -> str:
-    """A name of a field, whatever was used as one."""
-    text = str(key) if not isinstance(key, str) else str.__str__(key)
-    return text[: _MAX_NAME + 1].encode("utf-8", "backslashreplace").decode()
+    """A name of a field, whatever was used as one. Never raises."""
+    try:
+        text = key if issubclass(type(key), str) else str(key)
+        return _encodable(str.__str__(text)[: _MAX_NAME + 1])
+    except Exception as error:
+        return _unshowable(key, error)
 
 
 def _shortened(record: Mapping[str, Any]) -> bytes:

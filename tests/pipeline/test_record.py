@@ -1,8 +1,14 @@
 """One line, whatever the record holds."""
 
+import array
+import datetime as dt
+import enum
+import itertools
 import json
 import math
 import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -10,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline import record
 from pipeline.record import LINE_LIMIT, encode
 from tests.shared import naughty_strings
 
@@ -21,6 +28,93 @@ class Unprintable:
 
 class Word(str):
     __slots__ = ()
+
+
+def fails(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("no")
+
+
+def hostile(base: type) -> Any:
+    """A subclass of `base` all of whose conversions, comparisons and ways to what it holds fail."""
+    names = "__int__ __index__ __float__ __str__ __repr__ __format__ __bytes__ __len__ __iter__ __getitem__ __bool__".split()
+    names += "__lt__ __le__ __gt__ __ge__ __pos__ __neg__ __sub__ __contains__ __reversed__".split()
+    names += "items keys get encode decode copy".split()
+    return type(f"Hostile{base.__name__}", (base,), dict.fromkeys(names, fails))
+
+
+class NoClass:
+    __class__ = property(fails)
+
+    def __str__(self) -> str:
+        return "no class"
+
+
+class Secretive:
+    __getattribute__ = fails
+    __str__ = fails
+
+
+def nameless() -> Any:
+    """A class that cannot be named; made here because whoever collects tests asks for names."""
+
+    class Nameless(type):
+        __name__ = property(fails)
+
+    class NamelessError(Exception, metaclass=Nameless):
+        pass
+
+    class Unspeakable(metaclass=Nameless):
+        def __str__(self) -> str:
+            raise NamelessError
+
+    return Unspeakable
+
+
+class Liar:
+    __class__ = bool  # type: ignore[assignment]
+
+
+class Integer:
+    __class__ = int  # type: ignore[assignment]
+
+
+class Subtle:
+    def __str__(self) -> Any:
+        return hostile(str)("subtle")
+
+
+class Wrong:
+    def __str__(self) -> Any:
+        return 7  # noqa: PLE0307 - that it is no text is the point
+
+
+class Endless(Mapping[str, int]):
+    __getitem__ = __len__ = fails
+
+    def __iter__(self) -> Iterator[str]:
+        return (str(number) for number in itertools.count())
+
+    def items(self) -> Any:
+        return ((f"name {number}", number) for number in itertools.count())
+
+
+class BadZone(dt.tzinfo):
+    utcoffset = dst = tzname = fails
+
+
+@dataclass(slots=True)
+class Point:
+    x: int
+
+
+class Members(enum.Enum):
+    A = hostile(int)(1)
+
+
+def released() -> memoryview:
+    view = memoryview(b"view")
+    view.release()
+    return view
 
 
 def cycle() -> list[Any]:
@@ -36,7 +130,7 @@ def nested(depth: int) -> list[Any]:
     return value
 
 
-HOSTILE = {
+HOSTILE: dict[str, Any] = {
     "bytes": b"\xff\x00abc",
     "a set": {3},
     "a lone surrogate": "\ud800 here",
@@ -53,6 +147,33 @@ HOSTILE = {
     "a class": int,
     "a generator": (number for number in range(3)),
     "a view": memoryview(b"view"),
+    "a released view": released(),
+    "a view of no dimension": memoryview(b"v").cast("B", shape=[]),
+    "a view of two": memoryview(b"view").cast("B", shape=[2, 2]),
+    "a view with gaps": memoryview(b"view")[::2],
+    "a view of doubles": memoryview(array.array("d", [1.5])),
+    "a hostile integer": hostile(int)(7),
+    "a hostile huge integer": hostile(int)(10**5000),
+    "a hostile number": hostile(float)(1.5),
+    "a hostile text": hostile(str)("text"),
+    "hostile bytes": hostile(bytes)(b"bytes"),
+    "hostile changeable bytes": hostile(bytearray)(b"bytes"),
+    "a hostile list": hostile(list)([1]),
+    "a hostile set": hostile(set)({1}),
+    "a hostile mapping": hostile(dict)({"a": 1}),
+    "a hostile name": {hostile(str)("a"): 1, Unprintable(): 2, Secretive(): 3},
+    "no class": NoClass(),
+    "nothing but failures": Secretive(),
+    "no name": nameless()(),
+    "a class without a name": nameless(),
+    "one that says it is a boolean": Liar(),
+    "one that says it is an integer": Integer(),
+    "a text that is hostile": Subtle(),
+    "a text that is none": Wrong(),
+    "an endless mapping": Endless(),
+    "a time in a bad zone": dt.datetime(2026, 1, 1, tzinfo=BadZone()),
+    "a dataclass without its field": object.__new__(Point),
+    "a hostile member": Members.A,
 }
 
 
@@ -65,16 +186,55 @@ def read(line: bytes) -> dict[str, Any]:
     return value
 
 
-@pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE.keys())
-def test_a_hostile_value_becomes_something_printable_and_the_rest_stays(value: object) -> None:
-    assert read(encode({"event": "e", "value": value, "after": 1}))["after"] == 1
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_value_becomes_something_printable_and_the_rest_stays(name: str) -> None:
+    assert read(encode({"event": "e", "value": HOSTILE[name], "after": 1}))["after"] == 1
+
+
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_a_hostile_name_becomes_something_printable_too(size: int) -> None:
+    for name in (*HOSTILE["a hostile name"], None, b"b", "\ud800", 10**5000):
+        assert read(encode({"event": "e", name: "x" * size, "after": 1}))["after"] == 1
+
+
+def test_a_hostile_value_is_shown_as_what_it_is_beneath() -> None:
+    shown = {name: read(encode({"value": value}))["value"] for name, value in HOSTILE.items()}
+    assert (shown["a hostile integer"], shown["a hostile number"]) == (7, 1.5)
+    assert (shown["a hostile text"], shown["hostile bytes"], shown["a hostile member"]) == (
+        "text",
+        "bytes",
+        1,
+    )
+    assert (shown["a view of two"], shown["a view of no dimension"]) == ("view", "v")
+    assert (shown["no class"], shown["a text that is hostile"]) == ("no class", "subtle")
+
+
+def test_times_are_told_as_in_the_rest_of_the_log() -> None:
+    noon = dt.datetime(2026, 1, 1, 12, 0, 0, 5000)  # noqa: DTZ001 - one without a zone, too
+    paris = dt.timezone(dt.timedelta(hours=1))
+    times = [
+        noon,
+        noon.replace(tzinfo=dt.UTC),
+        noon.replace(tzinfo=paris),
+        noon.date(),
+        noon.time(),
+        Point(1),
+    ]
+    assert read(encode({"times": times}))["times"] == [
+        "2026-01-01T12:00:00.005000",
+        "2026-01-01T12:00:00.005000Z",
+        "2026-01-01T12:00:00.005000+01:00",
+        "2026-01-01",
+        "12:00:00.005000",
+        "Point(x=1)",
+    ]
 
 
 def test_the_hostile_values_are_hostile() -> None:
     refused = 0
     for value in HOSTILE.values():
         try:
-            orjson.dumps(value)
+            orjson.dumps(value, option=record._OPTIONS)
         except orjson.JSONEncodeError:
             refused += 1
     assert refused >= len(HOSTILE) - 3
