@@ -7,7 +7,7 @@ shippers split lines over about 8,000 bytes, so what is too large is cut, and th
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, time
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
@@ -137,37 +137,52 @@ def _text(key: Any) -> str:
         return _unshowable(key, error)
 
 
+class _Part(NamedTuple):
+    """A field of a line that is too long: its value, and the bytes it takes whole and with nothing left of its value."""
+
+    value: Any
+    size: int
+    empty: int
+
+
 def _shortened(record: Mapping[str, Any]) -> bytes:
     """The line with its largest values cut until it fits, small ones whole, in their order."""
-    fields: dict[str, tuple[Any, int]] = {}
+    parts: dict[str, _Part] = {}
     room = LINE_LIMIT - _NOTE
     for key, held in record.items():
         name = _text(key)
-        if len(name) > _MAX_NAME:
+        empty = _size(name, "")
+        if empty > _MAX_NAME + len('"":"",'):
             continue
         value = _printable(held)
-        size = _size(name, value)
-        room -= min(size, _SMALLEST)
-        if room < 0:  # Too many fields to name even empty: the first are kept, where the fixed ones are.
+        part = _Part(value, _size(name, value), empty)
+        room -= max(empty, min(part.size, empty + _WORTH))
+        # Too many fields to show something of each: the first are kept, where the fixed ones are.
+        if room < 0:
             break
-        fields[name] = value, size
-    cap = _fair_share([size for _, size in fields.values()], LINE_LIMIT - _NOTE)
+        parts[name] = part
+    # What is shared out is what the names leave.
+    share = _fair_share(
+        [max(0, part.size - part.empty) for part in parts.values()],
+        LINE_LIMIT - _NOTE - sum(part.empty for part in parts.values()),
+    )
     short: dict[str, Any] = {}
     truncated: list[str] = []
-    for name, (value, size) in fields.items():
-        short[name] = value if size <= cap else _cut(name, value, cap)
-        if size > cap:
+    for name, part in parts.items():
+        whole = part.size <= part.empty + share
+        short[name] = part.value if whole else _cut(name, part.value, part.empty + share)
+        if not whole:
             truncated.append(name)
-    dropped = len(record) - len(fields)
+    dropped = len(record) - len(parts)
     # The list of names is bounded too; the count of dropped fields stands for the rest.
     short["truncated"] = truncated[:3] + ([f"{dropped} fields"] if dropped else [])
     return _escaped(orjson.dumps(short, option=_OPTIONS))
 
 
 _NOTE = 600
-"""Bytes kept free for the field `truncated`."""
-_SMALLEST = 160
-"""What a field may need even when its value is cut to nothing: its name, quotes, colon, comma."""
+"""Bytes kept free for the field `truncated`: it holds at most three names, of `_MAX_NAME` bytes each, and a count."""
+_WORTH = 64
+"""A field is only kept with this much of its value, or all of it."""
 
 
 def _size(name: str, value: Any) -> int:
@@ -188,22 +203,20 @@ def _fair_share(sizes: list[int], room: int) -> int:
 
 def _cut(name: str, value: Any, limit: int) -> Any:
     """The beginning of `value` with which its field takes at most `limit` bytes; of the same type where it has a beginning."""
-    if isinstance(value, str):
-        return value[: _most(len(value), lambda count: _size(name, value[:count]) <= limit)]
-    if isinstance(value, list):
-        return value[: _most(len(value), lambda count: _size(name, value[:count]) <= limit)]
     if isinstance(value, dict):
         items = list(value.items())
-        return dict(items[: _most(len(items), lambda count: _size(name, dict(items[:count])) <= limit)])
-    return _cut(name, str(value), limit)
+        return dict(items[: _most(limit, len(items), lambda count: _size(name, dict(items[:count])))])
+    if not isinstance(value, (str, list)):
+        value = str(value)
+    return value[: _most(limit, len(value), lambda count: _size(name, value[:count]))]
 
 
-def _most(upper: int, fits: Callable[[int], bool]) -> int:
-    """The largest number up to `upper` for which `fits`, which holds for no number after one for which it does not."""
-    low = 0
+def _most(limit: int, upper: int, size: Callable[[int], int]) -> int:
+    """The largest number up to `upper` whose `size` is within `limit`; each further one takes a byte at least."""
+    low, upper = 0, min(upper, limit)
     while low < upper:
         middle = (low + upper + 1) // 2
-        if fits(middle):
+        if size(middle) <= limit:
             low = middle
         else:
             upper = middle - 1

@@ -254,6 +254,37 @@ def test_any_record_becomes_one_line_that_json_reads(record: dict[str, Any]) -> 
     read(encode(record))
 
 
+names = st.text(st.characters() | st.sampled_from("\x00é\x9b\u2028"), max_size=200) | st.builds(
+    str.__mul__, st.sampled_from(["\x01", "é", "a", '"', "\x9b", "\U0001f600", "\ud800"]), st.integers(0, 300)
+)
+large = st.builds(
+    lambda unit, size: unit * size, st.sampled_from(["a", "\x9b", "\x01", "é", '"']), st.integers(0, 20_000)
+)
+
+
+@given(
+    st.lists(st.tuples(names, json_values | large), max_size=40),
+    st.sets(st.sampled_from([*HOSTILE])),
+    st.integers(1, 30),
+)
+def test_no_record_of_hostile_names_and_values_makes_a_line_too_long(
+    fields: list[tuple[str, Any]], values: set[str], times: int
+) -> None:
+    record = {f"{name}{number or ''}": value for number in range(times) for name, value in fields}
+    record |= {name: HOSTILE[name] for name in values}
+    assert "event" in read(encode({"event": "e", **record}))
+
+
+@pytest.mark.parametrize("unit", ["\x01", "é", "a", '"', "\U0001f600", "\x9b"])
+@pytest.mark.parametrize("length", [20, 100, 120, 130])
+def test_names_take_room_too(unit: str, length: int) -> None:
+    record = {unit * length + str(number): "value" * 20 for number in range(100)}
+    event = read(encode({"event": "e", **record}))
+    kept = {name: value for name, value in event.items() if name in record}
+    assert all(record[name].startswith(value) for name, value in kept.items())
+    assert event["truncated"][-1] == f"{len(record) - len(kept)} fields"
+
+
 @given(st.text())
 def test_text_comes_back_as_it_was(text: str) -> None:
     if len(text) < 500:
@@ -311,6 +342,22 @@ def test_a_huge_value_costs_no_more_than_a_large_one(unit: str) -> None:
     # What cannot fit is not worked on: a hundred times the text may cost what it takes to look at it, not to escape it.
     assert cost(unit * 3_000_000) < 30 * max(cost(unit * 30_000), 0.001)
     assert cost([unit * 30_000] * 100) < 30 * max(cost([unit * 30_000]), 0.001)
+
+
+@pytest.mark.parametrize("unit", ["\x9b", "a", "\ud800"])
+@pytest.mark.parametrize("name", ["n", "\x9b" * 10, "n" * 500])
+def test_many_huge_values_cost_no_more_than_some(unit: str, name: str) -> None:
+    def cost(count: int) -> float:
+        record = {f"{number} {name}": unit * 30_000 for number in range(count)}
+        best = float("inf")
+        for _ in range(3):
+            started = time.process_time()
+            encode(record)
+            best = min(best, time.process_time() - started)
+        return best
+
+    # Sixteen times the fields may cost sixteen times, for the first, whole look at them; not more.
+    assert cost(1_600) < 48 * max(cost(100), 0.002)
 
 
 def test_every_naughty_string_comes_back_as_it_was() -> None:
