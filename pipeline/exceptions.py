@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from .catalogue import Field
+from .redact import redacted
 
 EXCEPTION_FIELDS = {
     "exception_type": Field("the exception's type, with its module"),
@@ -82,8 +83,10 @@ def _type(error: BaseException) -> str:
 
 
 def _message(error: BaseException) -> str:
+    """The error's text. It is cut after its secrets are gone: half a secret looks like none."""
     try:
-        return str(error)[:2_000]
+        text: str = redacted(str(error))
+        return text[:2_000]
     except Exception as failure:
         return f"[a message that cannot be shown: {type(failure).__name__}]"
 

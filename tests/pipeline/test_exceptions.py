@@ -98,6 +98,12 @@ def test_a_recursion_is_told_by_its_ends_and_fits_a_line() -> None:
     assert b"truncated" not in encode({"event": "e", **told})
 
 
+@pytest.mark.parametrize("before", [0, 100, 1_480, 1_990, 2_990, 15_980])
+def test_a_secret_where_a_message_is_cut_does_not_survive_by_half(before: int) -> None:
+    text = "x" * before + " postgresql://user:hunter2hunter2hunter2@db/chat is gone"
+    assert "hunter2" not in str(describe(ValueError(text)))
+
+
 class Mute(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no words")
