@@ -39,9 +39,9 @@ def test_a_database_that_is_gone_is_degraded_not_ready_and_told_of_once(server: 
         {"status": "unavailable", "reasons": ["database_disconnected"]},
     )
     # Questions do not make an empty database in its place, behind which the loss would hide.
-    body = {"Content-Type": "application/json"}
+    json_body = {"Content-Type": "application/json"}
     for _ in range(30):
-        question = request_bytes("POST", "/api/v1/chat", body, chat_body("Is anybody there?"))
+        question = request_bytes("POST", "/api/v1/chat", json_body, chat_body("Is anybody there?"))
         assert exchange(server.address, question).status in {
             200,
             503,
