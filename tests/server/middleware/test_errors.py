@@ -184,9 +184,12 @@ def test_an_exception_is_told_to_the_log_in_full_and_to_the_client_not_at_all(as
     assert (event["method"], event["route"]) == ("GET", "/test/faults/{kind}")
     assert event["exception_type"] == "server.operations.faults.InjectedFault"
     assert event["exception_message"] == "token=[redacted] could not be used"
-    assert event["causes"] == [
-        {"exception_type": "OSError", "exception_message": "password=[redacted] was refused"}
-    ]
+    (cause,) = event["causes"]
+    assert (cause["exception_type"], cause["exception_message"]) == (
+        "OSError",
+        "password=[redacted] was refused",
+    )
+    assert (cause["module"], cause["function"]) == ("server.operations.faults", "fault")
     assert event["frames"][-1]["function"] == "fault"
     assert event["frames"][-1]["ours"]
     assert re.fullmatch("[0-9a-f]{12}", event["fingerprint"])
