@@ -10,10 +10,11 @@
     ├── RequestTimedOut               408     invalid_request
     ├── PayloadTooLarge               413     payload_too_large
     ├── UnsupportedMediaType          415     unsupported_media_type
-    └── ServiceUnavailable            503     service_unavailable
+    ├── ServiceUnavailable            503     service_unavailable
+    └── InternalError                 500     internal_error
 
 Services raise these and know nothing of HTTP; `status` only says which answer the error becomes. Whatever is raised
-that is not of this family is a bug: the client sees `INTERNAL_ERROR`, the log sees everything.
+that is not of this family is a bug: the client hears `InternalError`, the log everything.
 
 Every envelope is flat: `error`, `message`, `request_id`, and `retry_after` or `details` where they apply.
 """

@@ -1,4 +1,4 @@
-"""JSON in, JSON out: the only two ways a handler speaks HTTP.
+"""JSON in, JSON out: how a handler speaks HTTP.
 
 `read_body` turns a body into a checked model or raises an error that names each field; nothing a client can send makes
 it raise anything else. `json_response` encodes with orjson.
