@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from server.settings import Settings, SettingsError, load, masked, table
-from tests.harness import ServerProcess
+from tests.harness import ROOT, ServerProcess
 
 GOOD_KEY = "q8Zt3vYw0Lk5NnRb7HsXcD2eMfGaPjUiQ4xE6rTyW1o"
 PRODUCTION = {
@@ -187,6 +187,24 @@ def test_the_hash_of_the_settings_changes_with_any_of_them(given: Any) -> None:
         seen.add(load().fingerprint)
     assert len(seen) == 4
     assert load().fingerprint == load().fingerprint
+
+
+def test_the_example_file_names_every_setting_with_its_help_and_its_default(nowhere: Path) -> None:
+    lines = (ROOT / "config" / "chatkit.example.toml").read_text().splitlines()
+    said = " ".join(line.removeprefix("# ") for line in lines)
+    assigned = {
+        line.removeprefix("# ").partition(" = ")[0]: line.removeprefix("# ")
+        for line in lines
+        if " = " in line
+    }
+    assert list(assigned) == list(Settings.model_fields)
+    assert [text for *_, text in table() if text not in said] == []
+    defaults = Settings()
+    for name, line in assigned.items():
+        if Settings.model_fields[name].default not in {None, ()}:
+            (nowhere / "config").mkdir(exist_ok=True)
+            (nowhere / "config" / "chatkit.toml").write_text(line)
+            assert getattr(load(), name) == getattr(defaults, name)
 
 
 def test_every_setting_has_help() -> None:
