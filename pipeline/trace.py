@@ -38,7 +38,7 @@ def show(events: Iterable[Event], out: IO[str]) -> None:
     found = list(events)
     console = Console(file=out, highlight=False)
     canonical = next((event for event in found if event.get("event") == "http_request"), None)
-    console.print(_headline(found[0], canonical))
+    console.print(_headline(found[0], canonical), soft_wrap=True)
     console.print()
     for event in found:
         line = Text(f"  {str(event.get('timestamp', ''))[11:23]}  ", style="dim")

@@ -2,15 +2,14 @@
 
 import json
 import re
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.harness import ServerProcess, needs, running
+from tests.sites import Site, serving
 
 # As root there is no sandbox to be had, and without a network nothing to look up.
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --disable-background-networking --disable-component-update --disable-sync"
@@ -40,28 +39,18 @@ def page(browser: Browser) -> Iterator[Page]:
     assert trouble == []
 
 
-class Blank(BaseHTTPRequestHandler):
+class Blank(Site):
     """A site of somebody else's that embeds nothing yet."""
 
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.end_headers()
-        self.wfile.write(b"<!doctype html><title>elsewhere</title>")
-
-    def log_message(self, *arguments: object) -> None:
-        del arguments
+    def do_GET(self) -> None:  # noqa: N802 - the name by which it is called
+        self.answer(200, "text/html", b"<!doctype html><title>elsewhere</title>")
 
 
 @pytest.fixture
 def elsewhere() -> Iterator[str]:
     """The address of a page on another origin."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Blank) as site:
-        thread = threading.Thread(target=site.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{site.server_port}/"
-        site.shutdown()
-        thread.join()
+    with serving(Blank) as address:
+        yield address
 
 
 def ask(page: Page, question: str) -> None:

@@ -6,7 +6,6 @@ import enum
 import itertools
 import json
 import math
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 
 from pipeline import record
 from pipeline.record import LINE_LIMIT, encode
+from tests.pipeline.cost import least
 from tests.shared import naughty_strings
 
 
@@ -332,12 +332,7 @@ def test_a_field_whose_name_alone_is_too_long_is_left_out() -> None:
 @pytest.mark.parametrize("unit", ["\x9b", "a", "\ud800", '"'])
 def test_a_huge_value_costs_no_more_than_a_large_one(unit: str) -> None:
     def cost(value: object) -> float:
-        best = float("inf")
-        for _ in range(3):
-            started = time.process_time()
-            encode({"event": "e", "value": value})
-            best = min(best, time.process_time() - started)
-        return best
+        return least(lambda: encode({"event": "e", "value": value}))
 
     # What cannot fit is not worked on: a hundred times the text may cost what it takes to look at it, not to escape it.
     assert cost(unit * 3_000_000) < 30 * max(cost(unit * 30_000), 0.001)
@@ -349,12 +344,7 @@ def test_a_huge_value_costs_no_more_than_a_large_one(unit: str) -> None:
 def test_many_huge_values_cost_no_more_than_some(unit: str, name: str) -> None:
     def cost(count: int) -> float:
         record = {f"{number} {name}": unit * 30_000 for number in range(count)}
-        best = float("inf")
-        for _ in range(3):
-            started = time.process_time()
-            encode(record)
-            best = min(best, time.process_time() - started)
-        return best
+        return least(lambda: encode(record))
 
     # Sixteen times the fields may cost sixteen times, for the first, whole look at them; not more.
     assert cost(1_600) < 48 * max(cost(100), 0.002)

@@ -4,9 +4,7 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from openapi_spec_validator import validate
 from server.openapi import document
 from server.routes import table
 from tests.harness import ServerProcess, exchange, request_bytes
+from tests.sites import Site, serving
 
 
 def schemathesis(location: str, folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
@@ -57,34 +56,25 @@ def test_schemathesis_finds_no_server_error_and_nothing_undocumented(
     assert len(asked.events("unhandled_exception")) == bugs
 
 
-class Canary(BaseHTTPRequestHandler):
+class Canary(Site):
     """Describes one operation that answers 200, and answers 500."""
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the name by which it is called
         description = {
             "openapi": "3.1.0",
             "info": {"title": "canary", "version": "1"},
             "paths": {"/bad": {"get": {"responses": {"200": {"description": "never"}}}}},
         }
-        body = json.dumps(description).encode() if self.path == "/openapi.json" else b"{}"
-        self.send_response(200 if self.path == "/openapi.json" else 500)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments: object) -> None:
-        del arguments
+        if self.path == "/openapi.json":
+            self.answer(200, "application/json", json.dumps(description).encode())
+        else:
+            self.answer(500, "application/json", b"{}")
 
 
 @pytest.fixture
 def canary() -> Iterator[str]:
-    with HTTPServer(("127.0.0.1", 0), Canary) as bad:
-        thread = threading.Thread(target=bad.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{bad.server_port}"
-        bad.shutdown()
-        thread.join()
+    with serving(Canary) as address:
+        yield address
 
 
 def test_schemathesis_would_find_one(canary: str, tmp_path: Path) -> None:
