@@ -68,8 +68,13 @@ check: setup $(VENV)/dev.stamp ## Format, lint, types and import contracts
 	@npm --prefix widget run --silent check
 	@lint-imports --no-logo
 
+$(VENV)/bench.stamp: requirements/bench.txt $(VENV)/dev.stamp
+	@$(SAY) "Installing the packages that the benches compare with (once)"
+	@$(PIP) -r $<
+	@touch $@
+
 .PHONY: bench
-bench: setup $(VENV)/dev.stamp ## Measure start-up, memory and the cost of a question, side by side
+bench: setup $(VENV)/bench.stamp ## Measure start-up, questions, events and requests, side by side
 	@$(VENV)/bin/python -m tests.bench
 
 .PHONY: load
@@ -83,4 +88,5 @@ lock: $(VENV)/run.stamp ## Pin every package again, with hashes, from pyproject.
 		--custom-compile-command 'make lock' --upgrade "$$@" > /dev/null; }; \
 	compile pyproject.toml --group dev -o requirements/dev.txt; \
 	compile pyproject.toml --group build -c requirements/dev.txt -o requirements/run.txt; \
+	compile --group bench -c requirements/dev.txt -o requirements/bench.txt; \
 	compile --group lock -o requirements/lock.txt
