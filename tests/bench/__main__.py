@@ -1,6 +1,6 @@
 """All measurements, as tables for people and as `var/bench.json` for programs.
 
-make bench        or        python -m tests.bench [startup] [question]
+make bench        or        python -m tests.bench [startup] [question] [emit]
 """
 
 import json
@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.bench import question, startup
+from tests.bench import emit, question, startup
 
 REPORT = Path("var/bench.json")
-BENCHES = {"startup": startup, "question": question}
+BENCHES = {"startup": startup, "question": question, "emit": emit}
 
 
 def main() -> int:
