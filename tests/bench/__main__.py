@@ -1,6 +1,6 @@
 """All measurements, as tables for people and as `var/bench.json` for programs.
 
-make bench        or        python -m tests.bench [startup] [question] [emit]
+make bench        or        python -m tests.bench [startup] [question] [emit] [stack]
 """
 
 import json
@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.bench import emit, question, startup
+from tests.bench import emit, question, stack, startup
 
 REPORT = Path("var/bench.json")
-BENCHES = {"startup": startup, "question": question, "emit": emit}
+BENCHES = {"startup": startup, "question": question, "emit": emit, "stack": stack}
 
 
 def main() -> int:

@@ -1,0 +1,207 @@
+"""Requests a second and their p99, the whole stack with everything on beside bare aiohttp and the usual ways to build one.
+
+    python -m tests.bench.stack
+
+Every contender answers the same small JSON; its server has one core, the load generator (wrk, 32 connections that are kept
+alive) the other. Before the load the answer is compared, after it none may have failed. Two workers share both cores with wrk, and
+so does the one worker that they are compared with.
+"""
+
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tests.bench.contest import Figures, Promise, interleaved, medians, ratio, report, table, told
+from tests.bench.servers import ANSWER, PATH
+from tests.harness import ROOT, clean_environment, free_port
+from tests.system import apt_install, can_install, which
+
+ROUNDS = 5
+SECONDS = 3
+CONNECTIONS = 32
+START_SECONDS = 30
+# Name → the module that serves it.
+ALONE = {
+    "bare aiohttp": "bare",
+    "ChatKit": "chatkit",
+    "aiohttp, access log": "access_logged",
+    "Starlette, structlog, prometheus": "lean_starlette",
+    "FastAPI, the usual recipe": "usual_fastapi",
+}
+Cores = frozenset[int]
+
+
+@contextmanager
+def serving(module: str, folder: Path, cores: Cores, *arguments: str) -> Iterator[int]:
+    """A server that answers on `cores`; the port."""
+    port = free_port()
+    folder.mkdir(parents=True)
+    given = list(arguments) if module == "chatkit" else [str(port), str(folder)]
+    with (folder / "output.txt").open("wb") as output:
+        process = subprocess.Popen(
+            [*_on(cores), sys.executable, "-m", f"tests.bench.servers.{module}", *given],
+            cwd=folder,
+            env=clean_environment(PORT=str(port)),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        _wait(port, process, folder / "output.txt")
+        yield port
+    finally:
+        process.terminate()
+        try:
+            process.wait(START_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _on(cores: Cores) -> list[str]:
+    return ["taskset", "--cpu-list", ",".join(map(str, sorted(cores)))]
+
+
+def _wait(port: int, process: "subprocess.Popen[bytes]", output: Path) -> None:
+    """Until it gives the right answer."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", PATH)
+            response = connection.getresponse()
+            body = response.read()
+        except OSError:
+            time.sleep(0.05)
+            continue
+        finally:
+            connection.close()
+        assert (response.status, json.loads(body)) == (200, ANSWER), body
+        return
+    raise AssertionError(f"no server came up: {output.read_text()[-2_000:]}")
+
+
+def loaded(port: int, cores: Cores, seconds: int = SECONDS) -> Figures:
+    """Requests a second, and the milliseconds that 99 of 100 stayed below, as wrk saw them. All must have succeeded."""
+    url = f"http://127.0.0.1:{port}{PATH}"
+    done = subprocess.run(
+        [*_on(cores), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", url],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Non-2xx" not in done.stdout, done.stdout
+    assert "Socket errors" not in done.stdout, done.stdout
+    return read(done.stdout)
+
+
+_UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+
+
+def read(printed: str) -> Figures:
+    """What wrk printed, as figures."""
+    count = re.search(r"(\d+) requests in", printed)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", printed)
+    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", printed)
+    assert count is not None, printed
+    assert rate is not None, printed
+    assert p99 is not None, printed
+    return {
+        "requests": float(count[1]),
+        "requests_s": float(rate[1]),
+        "p99_ms": float(p99[1]) * _UNITS[p99[2]],
+    }
+
+
+def _check(folder: Path, requests: float) -> None:
+    """A server that has a log has told of every request in it."""
+    logged = 0
+    for file in (path for path in folder.rglob("*") if path.suffix in {".jsonl", ".log"}):
+        with file.open("rb") as lines:
+            logged += sum(PATH.encode() in line for line in lines)
+    assert logged >= requests, f"{folder.name} logged {logged} of {requests:.0f} requests"
+
+
+def workers_are_built() -> bool:
+    """Whether `python -m server` knows more than one worker."""
+    done = subprocess.run(
+        [sys.executable, "-m", "server", "--help"],
+        cwd=ROOT,
+        env=clean_environment(),
+        capture_output=True,
+        check=True,
+    )
+    return b"--workers" in done.stdout
+
+
+def alone(folder: Path) -> tuple[dict[str, Figures], list[Promise]]:
+    """Everyone with one core for the server and one for the load."""
+    server, load = (frozenset({core}) for core in sorted(os.sched_getaffinity(0))[:2])
+    with ExitStack() as stack:
+        ports = {
+            name: stack.enter_context(serving(module, folder / module, server))
+            for name, module in ALONE.items()
+        }
+        rounds = interleaved({name: partial(loaded, port, load) for name, port in ports.items()}, ROUNDS)
+    for name, module in ALONE.items():
+        _check(folder / module, 0 if module == "bare" else sum(row["requests"] for row in rounds[name]))
+    rows = medians(rounds)
+    for name, figures in rows.items():
+        figures["bares"] = ratio(rounds, "requests_s", name, "bare aiohttp")
+    rate = partial(ratio, rounds, "requests_s", "ChatKit")
+    return rows, [
+        Promise("requests/s / bare aiohttp", rate("bare aiohttp"), 0.72, at_least=True),
+        Promise("p99 / bare aiohttp", ratio(rounds, "p99_ms", "ChatKit", "bare aiohttp"), 1.5),
+        Promise("requests/s / aiohttp with access log", rate("aiohttp, access log"), 1.6, at_least=True),
+        Promise("requests/s / Starlette", rate("Starlette, structlog, prometheus"), 1.25, at_least=True),
+        Promise("requests/s / FastAPI", rate("FastAPI, the usual recipe"), 10, at_least=True),
+    ]
+
+
+def together(folder: Path) -> tuple[dict[str, Figures], list[Promise]]:
+    """One worker and two, both with all cores, which they share with the load."""
+    cores = frozenset(os.sched_getaffinity(0))
+    contenders: Mapping[str, tuple[str, ...]] = {
+        "ChatKit, one worker": (),
+        "ChatKit, two workers": ("--workers", "2"),
+    }
+    with ExitStack() as stack:
+        ports = {
+            name: stack.enter_context(serving("chatkit", folder / str(len(given)), cores, *given))
+            for name, given in contenders.items()
+        }
+        rounds = interleaved({name: partial(loaded, port, cores) for name, port in ports.items()}, ROUNDS)
+    for name, given in contenders.items():
+        _check(folder / str(len(given)), sum(row["requests"] for row in rounds[name]))
+    two = ratio(rounds, "requests_s", "ChatKit, two workers", "ChatKit, one worker")
+    return medians(rounds), [Promise("requests/s, two workers / one", two, 1.5, at_least=True)]
+
+
+def main() -> dict[str, Any]:
+    """Measure and print."""
+    if which("wrk") is None:
+        if not can_install():
+            sys.exit("This bench needs wrk: sudo apt-get install wrk")
+        apt_install(["wrk"])
+    with tempfile.TemporaryDirectory() as temporary:
+        rows, promises = alone(Path(temporary))
+        if workers_are_built():
+            more, also = together(Path(temporary) / "workers")
+            rows, promises = rows | more, promises + also
+    columns = {"requests_s": "requests/s", "p99_ms": "p99, ms", "bares": "of bare"}
+    print(table(rows, columns), told(promises), sep="\n\n")
+    return report(rows, promises)
+
+
+if __name__ == "__main__":
+    main()
