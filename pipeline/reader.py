@@ -1,30 +1,41 @@
-"""Reading the log, also when the server is dead: every line of every segment, torn and damaged ones included.
+"""Reading the log, also when the server is dead: every line of every segment, live or archived, torn and damaged ones included.
 
-A reader never guesses. The last line of a segment may be torn, because a process can die in the middle of a write; any other that is
-not a JSON object is damage. Both are told of and passed over.
+A reader never guesses. What is wrong is told of, with its place, and passed over:
+
+    torn         the last line of a segment has no end, because a process can die in the middle of a write
+    damaged      a line that is not a JSON object
+    changed      a block whose checksum is another than when the segment was closed; its lines follow, and may lie
+    unreadable   bytes that cannot be had: an archive's block is broken, or the disk does not give them
+
+An event that was written twice, because its first flush failed or a start was killed while it recovered events, is told once.
 """
 
 import json
-import os
-from collections.abc import Iterator
+import zlib
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from .segments import live_segments
+from . import index
+from .blocks import BLOCK, Blocks
+from .segments import ARCHIVED, all_segments, archive_of, is_open, live_segments
 
 Event = dict[str, Any]
+Fault = Literal["torn", "damaged", "changed", "unreadable"]
 
-_TAIL_BYTES = 64 << 10
+_LONGEST = 1 << 20  # what has no newline for so long is no line
+_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"  # stands in a line as it is
 _ENDS = {"server_stopped", "start_failed"}
 
 
 class Line(NamedTuple):
-    """One line: where it stands (`offset` in bytes), its bytes without the newline, and what is wrong with it."""
+    """One line: where it stands (`offset` in bytes before compression), its bytes without the newline, and what is wrong with it."""
 
     segment: Path
     offset: int
     raw: bytes
-    fault: Literal["torn", "damaged"] | None = None
+    fault: Fault | None = None
     event: Event | None = None
 
 
@@ -36,28 +47,174 @@ class Start(NamedTuple):
     stopped: bool
 
 
+class Seen:
+    """Which numbers were seen, as runs of consecutive ones: small, however many there are."""
+
+    def __init__(self) -> None:
+        self.runs: list[list[int]] = []  # first and last of each, ascending
+
+    def add(self, number: int) -> bool:
+        """Note `number`; False when it was seen before."""
+        runs = self.runs
+        at = bisect_right(runs, number, key=_first)
+        before = runs[at - 1] if at else None
+        after = runs[at] if at < len(runs) else None
+        if before is not None and number <= before[1]:
+            return False
+        joins_before = before is not None and before[1] == number - 1
+        if after is not None and after[0] == number + 1:
+            after[0] = number
+            if joins_before and before is not None:
+                after[0] = before[0]
+                del runs[at - 1]
+        elif joins_before and before is not None:
+            before[1] = number
+        else:
+            runs.insert(at, [number, number])
+        return True
+
+
+def _first(run: list[int]) -> int:
+    return run[0]
+
+
 def lines(folder: Path, holding: bytes = b"") -> Iterator[Line]:
-    """Every line of the log in `folder` that has the bytes `holding` in it, parsed, oldest segment first.
+    """Every line of the log in `folder` that has the bytes `holding` in it, parsed, oldest segment first; and every fault.
 
-    Only those are parsed, which is what makes it quick to look for one request among millions.
+    Only those are parsed, which is what makes it quick to look for few among millions.
     """
-    for segment in live_segments(folder):
-        yield from segment_lines(segment, holding)
+    return once(line for segment in all_segments(folder) for line in segment_lines(segment, holding))
 
 
-def segment_lines(segment: Path, holding: bytes = b"", start: int = 0) -> Iterator[Line]:
-    """The lines of one segment from the byte `start` on; a segment that has gone has none."""
-    offset = start
+def request_lines(folder: Path, request_id: str) -> Iterator[Line]:
+    """The lines of one request, and every fault where they were looked for: of a closed segment only where its index says."""
+    wanted = request_id.encode("utf-8", "surrogateescape")
+    for segment in all_segments(folder):
+        for line in segment_lines(segment, wanted, of_request=True):
+            if line.event is None or line.event.get("request_id") == request_id:
+                yield line
+
+
+def once(found: Iterable[Line]) -> Iterator[Line]:
+    """Those of the lines whose event was not told before, by (`boot`, `seq`)."""
+    seen: dict[str, Seen] = {}
+    for line in found:
+        if (place := place_of(line)) is not None:
+            boot, seq = place
+            if not seen.setdefault(boot, Seen()).add(seq):
+                continue
+        yield line
+
+
+def place_of(line: Line) -> tuple[str, int] | None:
+    """`boot` and `seq` of the line's event, if it has them."""
+    if line.event is None:
+        return None
+    boot, seq = line.event.get("boot"), line.event.get("seq")
+    return (boot, seq) if type(boot) is str and type(seq) is int else None
+
+
+def told(fault: Line) -> str:
+    """What is wrong with a line or a block, for a person."""
+    thing = "line" if fault.fault in {"torn", "damaged"} else "block"
+    return f"{fault.fault} {thing} in {fault.segment.name} at byte {fault.offset}"
+
+
+def segment_lines(segment: Path, holding: bytes = b"", *, of_request: bool = False) -> Iterator[Line]:
+    """The lines of one segment that have `holding` in them, and its faults; `of_request` when that is a request's whole ID.
+
+    A segment that has gone has no lines; one that was archived meanwhile is read there.
+    """
     try:
-        file = open(segment, "rb")  # noqa: SIM115 - the `with` below closes it
+        opened = Blocks(segment)
     except FileNotFoundError:
+        if segment.suffix != ARCHIVED and archive_of(segment).exists():
+            yield from segment_lines(archive_of(segment), holding, of_request=of_request)
         return
-    with file:
-        file.seek(start)
-        for raw in file:
-            if holding in raw:
-                yield parsed(segment, offset, raw)
-            offset += len(raw)
+    except OSError:
+        yield Line(segment, 0, b"", "unreadable")
+        return
+    with opened as blocks:
+        known = index.load(segment)
+        if known is None and of_request:
+            known = _indexed_now(segment)
+        if known is not None and (len(known.checksums), known.size) != (
+            blocks.count,
+            blocks.size or known.size,
+        ):
+            yield Line(segment, min(known.size, blocks.size or BLOCK * blocks.count), b"", "changed")
+            known = None
+        parts = [(0, blocks.count)]
+        if known is not None and of_request and blocks.sound and not holding.translate(None, _PLAIN):
+            parts = [(number, number + 1) for number in known.blocks(holding)]
+        for first, until in parts:
+            yield from _lines(_Opened(segment, blocks, known), holding, first, until)
+
+
+def _indexed_now(segment: Path) -> index.Index | None:
+    """An index for one that has none, if it is closed and we may write; a search takes longer than this."""
+    try:
+        return None if segment.suffix != ARCHIVED and is_open(segment) else index.build(segment)
+    except OSError:
+        return None
+
+
+class _Opened(NamedTuple):
+    segment: Path
+    blocks: Blocks
+    known: index.Index | None
+
+    def fault(self, number: int, block: bytes | None) -> Line | None:
+        """What is wrong with that block as a whole."""
+        if block is None:
+            return Line(self.segment, number * BLOCK, b"", "unreadable")
+        if self.known is not None and zlib.crc32(block) != self.known.checksums[number]:
+            return Line(self.segment, number * BLOCK, b"", "changed")
+        return None
+
+
+def _lines(opened: _Opened, holding: bytes, first: int, until: int) -> Iterator[Line]:
+    """The lines that begin in the blocks from `first` up to `until`, that one not included."""
+    segment, blocks, _ = opened
+    began, at = b"", first * BLOCK  # a line that goes on in the next block, and where it began
+    skipping = first > 0 and (blocks.read(first - 1) or b"")[-1:] != b"\n"
+    for number in range(first, blocks.count):
+        if number >= until and not began:
+            return
+        block = blocks.read(number)
+        if (fault := opened.fault(number, block)) is not None:
+            yield fault
+        if block is None or (skipping and b"\n" not in block):
+            began, skipping = b"", True
+            continue
+        start = block.find(b"\n") + 1 if skipping else 0
+        text = began + block[start:]
+        at, skipping = at if began else number * BLOCK + start, False
+        end = (text.find(b"\n") if number >= until else text.rfind(b"\n")) + 1
+        if holding in text:
+            yield from _parsed(segment, at, text[:end], holding)
+        if number >= until and end:
+            return
+        began, at = text[end:], at + end
+        if len(began) > _LONGEST:
+            yield Line(segment, at, b"", "damaged")
+            began, skipping = b"", True
+    if began and holding in began:
+        yield Line(segment, at, began, "torn")
+
+
+def _parsed(segment: Path, offset: int, text: bytes, holding: bytes = b"") -> Iterator[Line]:
+    for raw in _pieces(text):
+        if holding in raw:
+            yield parsed(segment, offset, raw)
+        offset += len(raw)
+
+
+def _pieces(text: bytes) -> list[bytes]:
+    """The lines in `text` with their newlines; `splitlines` would take other ends too."""
+    *whole, rest = text.split(b"\n")
+    pieces = [raw + b"\n" for raw in whole]
+    return [*pieces, rest] if rest else pieces
 
 
 def parsed(segment: Path, offset: int, raw: bytes) -> Line:
@@ -65,12 +222,45 @@ def parsed(segment: Path, offset: int, raw: bytes) -> Line:
     if not raw.endswith(b"\n"):
         return Line(segment, offset, raw, "torn")
     try:
-        event = json.loads(raw)
+        event = json.loads(raw.decode())  # of bytes the module would guess an encoding
     except (ValueError, RecursionError):
         event = None
     if not isinstance(event, dict):
         return Line(segment, offset, raw[:-1], "damaged")
     return Line(segment, offset, raw[:-1], None, event)
+
+
+def backwards(segment: Path) -> Iterator[Line]:
+    """The lines of one segment, the last one first; a few of them cost little, however long it is."""
+    try:
+        opened = Blocks(segment)
+    except FileNotFoundError:
+        return
+    except OSError:
+        yield Line(segment, 0, b"", "unreadable")
+        return
+    with opened as blocks:
+        rest: list[bytes] = []  # of a line that began further in front, the last part first
+        for number in reversed(range(blocks.count)):
+            block = blocks.read(number)
+            if block is None:
+                yield Line(segment, number * BLOCK, b"", "unreadable")
+                rest = []
+                continue
+            start = block.find(b"\n") + 1 if number else 0
+            if number and not start:
+                rest.append(block)
+                continue
+            text = block[start:] + b"".join(reversed(rest))
+            yield from reversed(list(_parsed(segment, number * BLOCK + start, text)))
+            rest = [block[:start]]
+
+
+def whole_bytes(segment: Path) -> int:
+    """How far a segment holds whole lines: where one that is still being written begins."""
+    for line in backwards(segment):
+        return line.offset + (0 if line.fault == "torn" else len(line.raw) + 1)
+    return 0
 
 
 def last_start(folder: Path) -> Start | None:
@@ -79,14 +269,12 @@ def last_start(folder: Path) -> Start | None:
     if not segments:
         return None
     newest = segments[-1]
-    with open(newest, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        at = max(0, size - _TAIL_BYTES)
-        file.seek(at)
-        tail = file.read().splitlines(keepends=True)[1 if at else 0 :]
-    events = [line.event for line in (parsed(newest, 0, raw) for raw in tail) if line.event is not None]
-    if not events:
+    last, stopped = None, False
+    for number, line in enumerate(line for line in backwards(newest) if line.event is not None):
+        if line.event is None or number == 3:
+            break
+        last = last or line.event
+        stopped = stopped or line.event.get("event") in _ENDS
+    if last is None:
         return None
-    last = events[-1]
-    stopped = any(event.get("event") in _ENDS for event in events[-3:])
     return Start(str(last.get("boot", "")), str(last.get("config", "")), stopped)

@@ -3,13 +3,13 @@
 import json
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from .catalogue import LEVELS
-from .reader import Event, Line, lines, parsed
-from .segments import live_segments
+from .reader import Event, Line, backwards, once, parsed, told, whole_bytes
+from .segments import ARCHIVED, all_segments, live_segments
 from .trace import STYLES, pairs
 
 _POLL_SECONDS = 0.2
@@ -54,25 +54,31 @@ def follow(folder: Path, at: dict[Path, int]) -> Iterator[Line | None]:
         yield None
 
 
+def newest(folder: Path, count: int, test: Wanted, at: dict[Path, int] | None = None) -> list[Line]:
+    """The last `count` lines that are wanted, and the faults among them, oldest first. Reads no more than it takes.
+
+    With `at`, lines of live segments from those offsets on are left for `follow`.
+    """
+    found = once(line for segment in reversed(all_segments(folder)) for line in backwards(segment))
+    wanted = (
+        line
+        for line in found
+        if (line.event is None or test(line.event))
+        and (at is None or line.segment.suffix == ARCHIVED or line.offset < at.get(line.segment, 0))
+    )
+    return list(islice(wanted, count))[::-1]
+
+
 def run(folder: Path, *, count: int, following: bool, test: Wanted) -> int:
     """The `tail` command."""
-    at: dict[Path, int] = {}
-    newest: deque[Line] = deque(maxlen=count)
-    for line in lines(folder):
-        at[line.segment] = line.offset + len(line.raw) + (line.fault != "torn")
-        if line.fault == "torn" and following:
-            at[line.segment] = line.offset
-        elif line.event is None or test(line.event):
-            newest.append(line)
-    if not at and not following:
+    at = {segment: whole_bytes(segment) for segment in live_segments(folder)} if following else None
+    if at is None and not all_segments(folder):
         print(f"There is no log in {folder}.", file=sys.stderr)
         return 1
     show = _shower()
-    for line in newest:
+    for line in newest(folder, count, test, at):
         show(line)
-    if not following:
-        return 0
-    for coming in follow(folder, at):
+    for coming in follow(folder, at) if at is not None else ():
         if coming is None:
             sys.stdout.flush()
             time.sleep(_POLL_SECONDS)
@@ -87,7 +93,7 @@ def _shower() -> Callable[[Line], None]:
 
         def write(line: Line) -> None:
             if line.event is None:
-                print(f"{line.fault} line in {line.segment.name} at byte {line.offset}", file=sys.stderr)
+                print(told(line), file=sys.stderr)
             else:
                 sys.stdout.buffer.write(line.raw + b"\n")
 
@@ -99,9 +105,7 @@ def _shower() -> Callable[[Line], None]:
 
     def draw(line: Line) -> None:
         if line.event is None:
-            console.print(
-                Text(f"{line.fault} line in {line.segment.name} at byte {line.offset}", style="bold red")
-            )
+            console.print(Text(told(line), style="bold red"))
             return
         event = line.event
         level = str(event.get("level", ""))

@@ -3,10 +3,10 @@
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from .catalogue import RESERVED
-from .reader import Event, Line, lines
+from .reader import Event, Line, place_of, request_lines, told
 
 # What every event carries and a reader of one request need not see on each line.
 _COMMON = RESERVED | {"padding"}
@@ -19,15 +19,25 @@ _PARTS = (
 )
 
 
-def find(folder: Path, request_id: str) -> list[Line]:
-    """The lines of that request in the log in `folder`, ordered by (`boot`, `seq`) within their starts."""
-    found = {
-        (line.event.get("boot"), line.event.get("seq")): line
-        for line in lines(folder, request_id.encode("utf-8", "surrogateescape"))
-        if line.event is not None and line.event.get("request_id") == request_id
-    }
-    starts = {boot: number for number, (boot, _) in enumerate(found)}
-    return [found[key] for key in sorted(found, key=lambda key: (starts[key[0]], key[1] or 0))]
+class Found(NamedTuple):
+    """What the log has of a request: its lines in order, and what was wrong where they were looked for."""
+
+    lines: list[Line]
+    faults: list[Line]
+
+
+def find(folder: Path, request_id: str) -> Found:
+    """Look for a request in the log in `folder`; the lines are ordered by (`boot`, `seq`) within their starts."""
+    placed: dict[tuple[str, int], Line] = {}
+    faults: dict[tuple[Path, int], Line] = {}
+    for line in request_lines(folder, request_id):
+        if line.event is None:
+            faults.setdefault((line.segment, line.offset), line)
+        else:
+            placed.setdefault(place_of(line) or ("", line.offset), line)
+    starts = {boot: number for number, (boot, _) in enumerate(placed)}
+    ordered = sorted(placed, key=lambda place: (starts[place[0]], place[1]))
+    return Found([placed[place] for place in ordered], list(faults.values()))
 
 
 def show(events: Iterable[Event], out: IO[str]) -> None:
@@ -118,12 +128,14 @@ def _bars(canonical: Event) -> Iterable[Any]:
 def run(folder: Path, request_id: str, *, as_json: bool) -> int:
     """The `trace` command: 0 when there is something, 1 when there is nothing."""
     found = find(folder, request_id)
-    if not found:
+    for line in found.faults:
+        print(told(line), file=sys.stderr)
+    if not found.lines:
         print(f"Nothing in {folder} has the ID {plain(request_id)}.", file=sys.stderr)
         return 1
     if as_json:
-        for line in found:  # As it stands in the log, where what could steer a terminal is escaped.
+        for line in found.lines:  # As it stands in the log, where what could steer a terminal is escaped.
             sys.stdout.buffer.write(line.raw + b"\n")
     else:
-        show([line.event for line in found if line.event is not None], sys.stdout)
+        show([line.event for line in found.lines if line.event is not None], sys.stdout)
     return 0

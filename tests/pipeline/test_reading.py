@@ -96,7 +96,7 @@ def test_no_bytes_make_the_reader_fail_or_invent(
         ):
             intact += 1
     assert intact >= 6  # one flipped byte can hurt its own line, and as a newline made or lost, its neighbour
-    assert len(trace.find(folder, "r-1")) >= 6
+    assert len(trace.find(folder, "r-1").lines) >= 6
 
 
 def test_an_empty_folder_and_a_missing_one_have_no_lines(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_trace_holds_every_event_of_the_request_in_order_and_no_other(tmp_path
         number=2,
     )
     segment(tmp_path, event(1, "retried", boot="bbbbbb"), boot="bbbbbb", started=1_800_000_000)
-    assert [(line.event["boot"], line.event["seq"]) for line in trace.find(tmp_path, "r-1") if line.event] == [
+    assert [(line.event["boot"], line.event["seq"]) for line in trace.find(tmp_path, "r-1").lines if line.event] == [
         ("aaaaaa", 1), ("aaaaaa", 3), ("aaaaaa", 5), ("bbbbbb", 1),
     ]  # fmt: skip
 
