@@ -1,6 +1,6 @@
 """All measurements, as tables for people and as `var/bench.json` for programs.
 
-make bench        or        python -m tests.bench [startup] [question] [emit] [stack]
+make bench        or        python -m tests.bench [startup] [question] [emit] [stack] [trace]
 """
 
 import json
@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.bench import emit, question, stack, startup
+from tests.bench import emit, question, stack, startup, trace
 
 REPORT = Path("var/bench.json")
-BENCHES = {"startup": startup, "question": question, "emit": emit, "stack": stack}
+BENCHES = {"startup": startup, "question": question, "emit": emit, "stack": stack, "trace": trace}
 
 
 def main() -> int:
