@@ -1,79 +1,63 @@
-"""Rolling response-time windows: what the last 1, 5 and 15 minutes were like, in all and by route.
+"""What the server's responses were like: totals since ever, and windows over the last 1, 5 and 15 minutes, by route and in all.
 
-Durations are counted in logarithmic buckets whose bounds grow by 2 %, so a quantile is within 1 % of the truth (the
-scheme of DDSketch, Masson, Rim and Lee, VLDB 2019). Each second has its own counts; a window is a running sum to which a
-response is added as it ends and from which its second is taken when that leaves.
+Each worker counts into a figures file of its own (see `figures`), and whichever is asked adds up all of them. Totals outlive
+the process, however it ends: `observe` is told the number that an event has in the worker's ring, `commit` stores totals and
+that number in one step, and after a kill the events that the ring still has are observed again if they are beyond `counted`.
+The windows of a worker that has been silent for ten seconds do not count any more; its totals always do.
+
+    windows = Windows(state_dir / "worker-1.windows")
+    windows.observe(Observation("/", 12.5, error=False, limited=False), number=1042)      # from any thread
+    windows.commit()                                                                      # once a batch, in one thread
+    windows.tick()                                                                        # once a second, in the same
 """
 
-import math
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from math import log
+from operator import add, itemgetter
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from .catalogue import Observation
+from .figures import (
+    BOUNDS_SECONDS,
+    COLUMNS,
+    ERRORS,
+    EVERYTHING,
+    LAST,
+    LIMITED,
+    PUBLISHED,
+    ROUTES,
+    SUM_MS,
+    WIDTH,
+    FiguresFile,
+    Page,
+    Reading,
+    others,
+    told,
+)
+from .rolling import (
+    BUCKETS,
+    ERROR_COLUMN,
+    LARGEST_MS,
+    MINUTES,
+    OFFSET,
+    SCALE,
+    SMALLEST_MS,
+    Rolling,
+    bucket,
+    merged,
+    middle,
+    quantiles,
+    sane,
+)
 
-MINUTES = (1, 5, 15)
-LAST = 100
-"""How many responses `avg_response_ms` is over."""
-
-_GROWTH = 1.02
-_SCALE = 1 / math.log(_GROWTH)
-_SMALLEST_MS = 0.01
-_OFFSET = -math.log(_SMALLEST_MS) * _SCALE
-_MAX_ROUTES = 100
 OTHER = "other"
 """Where routes beyond the first hundred are counted, so that no client can make the windows grow."""
-
-
-def bucket(duration_ms: float) -> int:
-    """The number of the bucket that counts `duration_ms`."""
-    return 0 if duration_ms <= _SMALLEST_MS else int(math.log(duration_ms) * _SCALE + _OFFSET) + 1
-
-
-def middle(number: int) -> float:
-    """The duration in milliseconds by which a bucket is known: at most 1 % from any in it."""
-    return 0.0 if number == 0 else _SMALLEST_MS * _GROWTH ** (number - 1) * 2 * _GROWTH / (1 + _GROWTH)
-
-
-class _Tally:
-    """Counts of one stretch of time: responses by bucket, and how many were errors or limited."""
-
-    __slots__ = ("buckets", "count", "errors", "limited")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.errors = 0
-        self.limited = 0
-        self.buckets: Counter[int] = Counter()
-
-    def add(self, number: int, *, error: bool, limited: bool) -> None:
-        self.count += 1
-        self.errors += error
-        self.limited += limited
-        self.buckets[number] += 1
-
-    def subtract(self, other: "_Tally") -> None:
-        self.count -= other.count
-        self.errors -= other.errors
-        self.limited -= other.limited
-        for number, count in other.buckets.items():
-            left = self.buckets[number] - count
-            if left:
-                self.buckets[number] = left
-            else:
-                del self.buckets[number]
-
-    def quantiles(self, wanted: Iterable[float]) -> list[float]:
-        """Durations (ms) at the `wanted` ranks (0 to 1, ascending), by the nearest rank; zeros when nothing was counted."""
-        results: list[float] = []
-        ranks = [max(1, math.ceil(quantile * self.count)) for quantile in wanted]
-        seen = 0
-        for number in sorted(self.buckets):
-            seen += self.buckets[number]
-            while len(results) < len(ranks) and seen >= ranks[len(results)]:
-                results.append(middle(number))
-        return results + [0.0] * (len(ranks) - len(results))
+BOUNDS_MS = tuple(bound * 1000 for bound in BOUNDS_SECONDS)
+SILENT_SECONDS = 10
+_BOUND_OF = [sum(middle(number) > bound for bound in BOUNDS_MS) for number in range(BUCKETS)]
 
 
 class Summary(NamedTuple):
@@ -88,7 +72,7 @@ class Summary(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """Everything since the start, and the mean of the last hundred responses (ms)."""
+    """Everything that was ever counted, and the mean of the last hundred responses (ms)."""
 
     requests: int
     errors: int
@@ -96,111 +80,244 @@ class Totals(NamedTuple):
     average_ms: float
 
 
-class _Series:
-    """The windows of one route, or of all."""
+class Windows:
+    """The windows of one worker, in the file at `path` or in private memory, and the answers for all workers beside it.
 
-    def __init__(self) -> None:
-        self.total = _Tally()
-        self.sum_ms = 0.0
-        self._windows = {minutes: _Tally() for minutes in MINUTES}
-        self._seconds: dict[int, _Tally] = {}
-        self._expired = dict.fromkeys(MINUTES, -1)
+    `clock` gives seconds that never go back, and that all workers share until the machine starts again, which `boot` tells.
+    """
 
-    def add(self, second: int, observation: Observation) -> None:
-        number = bucket(observation.duration_ms)
-        error, limited = observation.error, observation.limited
-        self.sum_ms += observation.duration_ms
-        self.total.add(number, error=error, limited=limited)
-        tally = self._seconds.get(second)
-        if tally is None:
-            self.advance(second)
-            tally = self._seconds[second] = _Tally()
-        tally.add(number, error=error, limited=limited)
-        for minutes, window in self._windows.items():
-            if second > self._expired[minutes]:  # What comes late may have left the window before it came.
-                window.add(number, error=error, limited=limited)
+    def __init__(
+        self, path: Path | None = None, clock: Callable[[], float] = time.monotonic, boot: str | None = None
+    ) -> None:
+        self.path = path
+        self._clock = clock
+        self._boot = _boot_of_machine() if boot is None else boot
+        self._file = FiguresFile(path, self._boot)
+        second = int(clock())
+        self._rolling = Rolling(self._file, second)
+        self._next_second = second + 1
+        begun = self._file.begun
+        self._counted = begun.counted
+        self._changed = False
+        self._totals = [*begun.totals.values()]
+        self._rows = {
+            name: (row * COLUMNS, totals) for row, (name, totals) in enumerate(begun.totals.items())
+        }
+        # Of responses before the machine started again we know only that they were earlier.
+        before = [at if self._file.same_boot else 0.0 for at, _ in begun.last]
+        self._last_at = [-1.0] * (LAST - len(before)) + before
+        self._last_ms = [0.0] * (LAST - len(before)) + [ms for _, ms in begun.last]
+        self._waiting: list[tuple[str, float, bool, bool, float | None, int]] = []
+        self._file.live(second)
 
-    def advance(self, second: int) -> None:
-        """Take out of each window the seconds that have left it by `second`."""
-        for minutes, window in self._windows.items():
-            oldest = second - minutes * 60 + 1
-            for past in [at for at in self._seconds if self._expired[minutes] < at < oldest]:
-                window.subtract(self._seconds[past])
-            self._expired[minutes] = max(self._expired[minutes], oldest - 1)
-        horizon = second - max(MINUTES) * 60 + 1
-        for past in [at for at in self._seconds if at < horizon]:
-            del self._seconds[past]
+    @property
+    def counted(self) -> int:
+        """All events of the ring up to this number are in the totals."""
+        return self._counted
 
-    def summaries(self, second: int) -> dict[int, Summary]:
-        self.advance(second)
+    @property
+    def damaged(self) -> Path | None:
+        """Where a file that could not be read was set aside."""
+        return self._file.damaged
+
+    @property
+    def failure(self) -> OSError | None:
+        """Why the figures are in private memory although a file was asked for."""
+        return self._file.failure
+
+    def observe(self, observation: Observation, at: float | None = None, number: int = 0) -> None:
+        """Count a response that ended `at` (seconds of the clock, None for now), at the next commit.
+
+        `number` is its event's in the ring; 0 when it has no place there.
+        """
+        self._waiting.append(observation + (at, number))  # noqa: RUF005 - twice as quick as unpacking
+
+    def commit(self, counted: int | None = None) -> None:
+        """Count what was observed, for good. `counted` says up to which event, if not to the last that was observed."""
+        self._count()
+        if counted is not None and counted != self._counted:
+            self._counted, self._changed = counted, True
+        if self._changed:
+            self._file.commit(self._counted, self._totals, self._last_at + self._last_ms)
+            self._changed = False
+
+    def tick(self) -> None:
+        """Commit, and let the windows go on with the clock."""
+        self.commit()
+        now = self._clock()
+        self._advance(now)
+        self._file.live(int(now))
+
+    def close(self) -> None:
+        """Keep everything, and let go of the file."""
+        self.tick()
+        self._rolling.close_slice()
+        self._file.close()
+
+    def publish(self, **values: float) -> None:
+        """Tell other workers some of `figures.PUBLISHED`; a counter as it is since this process began."""
+        self._file.publish(values)
+
+    def published(self) -> dict[str, float]:
+        """What all workers tell of themselves: counters and sums added, of the others the worst; see `figures.PUBLISHED`."""
+        with self._look() as (readings, live):
+            told = [(reading in live, reading.published()) for reading in readings]
         result = {}
-        for minutes, window in self._windows.items():
-            quantiles = window.quantiles((0.5, 0.95, 0.99))
-            result[minutes] = Summary(
-                window.count, window.errors, percent(window.errors, window.count), *quantiles
-            )
+        for name, kind in PUBLISHED.items():
+            values = [values[name] for lives, values in told if lives or kind == "counter"]
+            if kind != "own":
+                result[name] = max(values) if kind == "worst" else sum(values)
         return result
 
-
-class Windows:
-    """All windows of one server. `clock` gives seconds that never go back."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._all = _Series()
-        self._routes: dict[str, _Series] = {}
-        self._last: deque[float] = deque(maxlen=LAST)
-
-    def observe(self, observation: Observation, at: float | None = None) -> None:
-        """Count one response that ended `at` (seconds of the clock, None for now), also when that is a while ago."""
-        second = int(self._clock() if at is None else at)
-        self._last.append(observation.duration_ms)
-        self._all.add(second, observation)
-        series = self._routes.get(observation.route)
-        if series is None:
-            name = observation.route if len(self._routes) < _MAX_ROUTES else OTHER
-            series = self._routes.setdefault(name, _Series())
-        series.add(second, observation)
+    def workers(self) -> list[dict[str, float]]:
+        """What each living worker tells of itself, this one first."""
+        with self._look() as (_, live):
+            return [reading.published() for reading in live]
 
     def totals(self) -> Totals:
         """Everything counted so far."""
-        total = self._all.total
-        average = sum(self._last) / len(self._last) if self._last else 0.0
-        return Totals(total.count, total.errors, total.limited, average)
+        pages = self._pages()
+        totals = [sum(column) for column in zip(*_added(pages).values(), strict=True)] or [0.0] * WIDTH
+        last = sorted((response for page in pages for response in page.last), key=itemgetter(0))[-LAST:]
+        average = sum(sane(ms) for _, ms in last) / len(last) if last else 0.0
+        return Totals(int(sum(totals[:ERRORS])), int(totals[ERRORS]), int(totals[LIMITED]), average)
 
     def summaries(self) -> dict[int, Summary]:
         """Minutes → the window over all routes."""
-        return self._all.summaries(int(self._clock()))
+        with self._look() as (_, live):
+            return _summaries([(reading, EVERYTHING) for reading in live])
 
     def by_route(self) -> dict[str, dict[int, Summary]]:
         """Route → minutes → its window."""
-        second = int(self._clock())
-        return {route: series.summaries(second) for route, series in sorted(self._routes.items())}
+        places: dict[str, list[tuple[Reading, int]]] = {}
+        with self._look() as (_, live):
+            for reading in live:
+                for row, name in enumerate((reading.page() or Page()).totals):
+                    places.setdefault(name, []).append((reading, row))
+            return {name: _summaries(found) for name, found in sorted(places.items())}
 
-    def histograms(self, bounds_ms: Iterable[float]) -> Mapping[str, dict[str, Any]]:
-        """Route → its responses since the start.
+    def histograms(self, bounds_ms: Iterable[float] = BOUNDS_MS) -> Mapping[str, dict[str, Any]]:
+        """Route → its responses since ever.
 
-        `counts` holds how many took at most each of the ascending `bounds_ms`; beside it `count`, `errors`, `limited` and
-        `sum_ms`.
+        `counts` holds how many took at most each of `BOUNDS_MS`; beside it `count`, `errors`, `limited` and `sum_ms`.
+        Raises ``ValueError`` for other bounds.
         """
-        bounds = list(bounds_ms)
+        if tuple(bounds_ms) != BOUNDS_MS:
+            raise ValueError("responses are counted by BOUNDS_MS")
         result: dict[str, dict[str, Any]] = {}
-        for route, series in sorted(self._routes.items()):
-            counts = [0] * len(bounds)
-            for number, count in series.total.buckets.items():
-                duration = middle(number)
-                for index, bound in enumerate(bounds):
-                    if duration <= bound:
-                        counts[index] += count
-            total = series.total
+        for route, totals in sorted(_added(self._pages()).items()):
+            counts = [int(sum(totals[: place + 1])) for place in range(ERRORS)]
             result[route] = {
-                "counts": counts,
-                "count": total.count,
-                "errors": total.errors,
-                "limited": total.limited,
-                "sum_ms": series.sum_ms,
+                "counts": counts[:-1],
+                "count": counts[-1],
+                "errors": int(totals[ERRORS]),
+                "limited": int(totals[LIMITED]),
+                "sum_ms": totals[SUM_MS],
             }
         return result
+
+    def _count(self) -> None:
+        """Move what waits into totals and windows. Every instruction of the loop is paid for by every response."""
+        found = self._waiting[:]
+        if not found:
+            return
+        del self._waiting[: len(found)]  # Other threads may have added more.
+        now = self._clock()
+        # What was not told when it ended did so now; only what waits here through the end of a second is told.
+        ends = self._next_second
+        if now >= ends and found[0][4] is None:
+            ends = self._advance(now)
+        counts, rows, bound_of = self._rolling.counts, self._rows, _BOUND_OF
+        scale, offset, smallest, largest = SCALE, OFFSET, SMALLEST_MS, LARGEST_MS
+        for route, duration_ms, error, limited, at, _ in found:
+            if at is not None and at >= ends:
+                ends = self._advance(min(at, now))
+            base, totals = rows[route if route in rows else self._name(route)]
+            if smallest < duration_ms < largest:
+                column = int(log(duration_ms) * scale + offset)
+                totals[SUM_MS] += duration_ms
+            else:
+                column = bucket(duration_ms)
+                totals[SUM_MS] += sane(duration_ms)
+            counts[base + column] += 1
+            totals[bound_of[column]] += 1.0
+            if error:
+                counts[base + ERROR_COLUMN] += 1
+                totals[ERRORS] += 1.0
+            if limited:
+                totals[LIMITED] += 1.0
+        self._last_ms = (self._last_ms + [response[1] for response in found[-LAST:]])[-LAST:]
+        self._last_at = (self._last_at + [now] * len(found))[-LAST:]
+        self._counted = next((response[5] for response in reversed(found) if response[5]), self._counted)
+        self._changed = True
+
+    def _advance(self, now: float) -> int:
+        self._next_second = self._rolling.advance(int(now))
+        return self._next_second
+
+    def _name(self, route: str) -> str:
+        """Under which name a route is counted that is new, or has a name too long, or comes after the first hundred."""
+        name = told(route)
+        if name not in self._rows and len(self._rows) >= ROUTES - 1:
+            name = OTHER
+        if name not in self._rows:
+            self._file.name(name)
+            self._rows[name] = (len(self._totals) * COLUMNS, [0.0] * WIDTH)
+            self._totals.append(self._rows[name][1])
+        return name
+
+    @contextmanager
+    def _look(self) -> Iterator[tuple[list[Reading], list[Reading]]]:
+        """Every worker's file, this one's first; and those of the living."""
+        self.tick()
+        second = int(self._clock())
+        with others(self.path) as siblings:
+            readings = [self._file, *siblings]
+            yield (
+                readings,
+                [
+                    reading
+                    for reading in readings
+                    if abs(second - reading.second(self._boot)) <= SILENT_SECONDS
+                ],
+            )
+
+    def _pages(self) -> list[Page]:
+        pages = []
+        with self._look() as (readings, _):
+            for reading in readings:
+                page = reading.page() or Page()
+                if reading.second(self._boot) < 0:
+                    page = page._replace(last=[(0.0, ms) for _, ms in page.last])
+                pages.append(page)
+        return pages
+
+
+def _summaries(places: Sequence[tuple[Reading, int]]) -> dict[int, Summary]:
+    """Minutes → the window that rows of several workers come to."""
+    result = {}
+    for window, minutes in enumerate(MINUTES):
+        counts = merged(reading.sums(window, row) for reading, row in places)
+        requests, found = quantiles(counts, (0.5, 0.95, 0.99))
+        errors = counts[ERROR_COLUMN]
+        result[minutes] = Summary(requests, errors, percent(errors, requests), *found)
+    return result
+
+
+def _added(pages: Iterable[Page]) -> dict[str, list[float]]:
+    """Route → its totals in all pages together."""
+    result: dict[str, list[float]] = {}
+    for page in pages:
+        for name, totals in page.totals.items():
+            result[name] = list(map(add, result.get(name, [0.0] * WIDTH), totals))
+    return result
+
+
+def _boot_of_machine() -> str:
+    """What tells one start of the machine from the next; empty where the system does not say."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
 
 
 def percent(part: int, whole: int) -> float:
