@@ -10,15 +10,22 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import NamedTuple
 
 
 class Program(NamedTuple):
-    """A program that tests start, the Debian package it is in, and the tests that need it."""
+    """A program that tests start, the Debian package it is in, and the tests that need it.
+
+    One that is `unpacked` is not installed: Debian lets a machine have one system log daemon, and the tests must neither
+    replace nor start it. Its package is unpacked below `var/`, and runs from there.
+    """
 
     command: str
     package: str
     tests: str
+    unpacked: bool = False
 
 
 PROGRAMS = (
@@ -27,14 +34,18 @@ PROGRAMS = (
     Program("jq", "jq", "tests/docs"),
     Program("prometheus", "prometheus", "tests/server/operations/test_prometheus.py"),
     Program("promtool", "prometheus", "tests/server/operations/test_prometheus.py"),
+    Program("rsyslogd", "rsyslog", "tests/shippers", unpacked=True),
+    Program("syslog-ng", "syslog-ng-core", "tests/shippers", unpacked=True),
 )
+UNPACKED = Path(__file__).parents[1] / "var" / "system"
+"""Holds a folder for each package that is unpacked."""
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
 
 def which(command: str) -> str | None:
-    """Where the program is, or None."""
-    return shutil.which(command)
+    """Where the program is, or None; one that belongs to the machine goes before an unpacked one."""
+    return shutil.which(command) or next(map(str, UNPACKED.glob(f"*/usr/sbin/{command}")), None)
 
 
 def missing() -> list[Program]:
@@ -52,6 +63,39 @@ def apt_install(packages: list[str]) -> None:
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *packages]):
         subprocess.run(["apt-get", *command], env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+def libraries(package: str) -> list[str]:
+    """What a Debian package needs beside itself; of alternatives the first. Raises ``CalledProcessError``."""
+    only = [
+        f"--no-{kind}" for kind in ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
+    ]
+    told = subprocess.run(
+        ["apt-cache", "depends", *only, package], check=True, capture_output=True, text=True
+    )
+    found, alternative = [], False
+    for line in told.stdout.splitlines():
+        kind, _, name = line.strip().partition(": ")
+        if kind.endswith("Depends"):
+            found += [] if alternative else [name]
+            alternative = kind.startswith("|")
+    return found
+
+
+def unpack(package: str) -> None:
+    """Put the files of a Debian package below `var/`, whole or not at all; nothing of it is started.
+
+    Raises ``CalledProcessError``.
+    """
+    UNPACKED.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=UNPACKED) as folder:
+        subprocess.run(
+            ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", package], cwd=folder, check=True
+        )
+        for file in Path(folder).glob("*.deb"):
+            subprocess.run(["dpkg", "-x", file.name, "files"], cwd=folder, check=True)
+        shutil.rmtree(UNPACKED / package, ignore_errors=True)
+        (Path(folder) / "files").rename(UNPACKED / package)
 
 
 def make_venv(path: str) -> None:
@@ -75,13 +119,18 @@ def install() -> None:
     packages = sorted({program.package for program in wanted})
     if can_install():
         print(f"Installing for the tests: {' '.join(packages)}", flush=True)
-        apt_install(packages)
+        beside = sorted({program.package for program in wanted if program.unpacked})
+        apt_install([package for package in packages if package not in beside])
+        # After the first: only then does apt know what there is.
+        apt_install([library for package in beside for library in libraries(package)])
+        for package in beside:
+            unpack(package)
         wanted = missing()
     if not wanted:
         return
     for program in wanted:
         print(f"Not on this machine: {program.command}. Left out: {program.tests}", file=sys.stderr)
-    print(f"To run them too: sudo apt-get install {' '.join(packages)}", file=sys.stderr)
+    print(f"To run them too: sudo {sys.executable} tests/system.py install", file=sys.stderr)
     if IN_CI:
         sys.exit("CI=true: nothing may be left out.")
 
