@@ -1,6 +1,6 @@
 """All measurements, as tables for people and as `var/bench.json` for programs.
 
-make bench        or        python -m tests.bench [startup] [question] [emit] [stack] [trace]
+make bench        or        python -m tests.bench [startup] [question] [emit] [stack] [windows] [trace]
 """
 
 import json
@@ -11,10 +11,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.bench import emit, question, stack, startup, trace
+from tests.bench import emit, question, stack, startup, trace, windows
 
 REPORT = Path("var/bench.json")
-BENCHES = {"startup": startup, "question": question, "emit": emit, "stack": stack, "trace": trace}
+BENCHES = {
+    "startup": startup,
+    "question": question,
+    "emit": emit,
+    "stack": stack,
+    "windows": windows,
+    "trace": trace,
+}
 
 
 def main() -> int:

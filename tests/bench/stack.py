@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.bench.contest import Figures, Promise, interleaved, medians, ratio, report, table, told
 from tests.bench.servers import ANSWER, PATH
@@ -41,9 +41,21 @@ ALONE = {
 Cores = frozenset[int]
 
 
+class Serving(NamedTuple):
+    """A server that runs."""
+
+    port: int
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """What it has spent so far; see proc(5)."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def serving(module: str, folder: Path, cores: Cores, *arguments: str) -> Iterator[int]:
-    """A server that answers on `cores`; the port."""
+def serving(module: str, folder: Path, cores: Cores, *arguments: str) -> Iterator[Serving]:
+    """A server that answers on `cores`."""
     port = free_port()
     folder.mkdir(parents=True)
     given = list(arguments) if module == "chatkit" else [str(port), str(folder)]
@@ -58,7 +70,7 @@ def serving(module: str, folder: Path, cores: Cores, *arguments: str) -> Iterato
         )
     try:
         _wait(port, process, folder / "output.txt")
-        yield port
+        yield Serving(port, process.pid)
     finally:
         process.terminate()
         try:
@@ -91,9 +103,10 @@ def _wait(port: int, process: "subprocess.Popen[bytes]", output: Path) -> None:
     raise AssertionError(f"no server came up: {output.read_text()[-2_000:]}")
 
 
-def loaded(port: int, cores: Cores, seconds: int = SECONDS) -> Figures:
-    """Requests a second, and the milliseconds that 99 of 100 stayed below, as wrk saw them. All must have succeeded."""
-    url = f"http://127.0.0.1:{port}{PATH}"
+def loaded(server: Serving, cores: Cores, seconds: int = SECONDS) -> Figures:
+    """Requests a second, the milliseconds that 99 of 100 stayed below, and the server's CPU time for each. All must succeed."""
+    url = f"http://127.0.0.1:{server.port}{PATH}"
+    began = server.cpu_seconds()
     done = subprocess.run(
         [*_on(cores), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", url],
         capture_output=True,
@@ -102,7 +115,8 @@ def loaded(port: int, cores: Cores, seconds: int = SECONDS) -> Figures:
     )
     assert "Non-2xx" not in done.stdout, done.stdout
     assert "Socket errors" not in done.stdout, done.stdout
-    return read(done.stdout)
+    figures = read(done.stdout)
+    return figures | {"cpu_us": (server.cpu_seconds() - began) / figures["requests"] * 1e6}
 
 
 _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
@@ -148,11 +162,13 @@ def alone(folder: Path) -> tuple[dict[str, Figures], list[Promise]]:
     """Everyone with one core for the server and one for the load."""
     server, load = (frozenset({core}) for core in sorted(os.sched_getaffinity(0))[:2])
     with ExitStack() as stack:
-        ports = {
+        servers = {
             name: stack.enter_context(serving(module, folder / module, server))
             for name, module in ALONE.items()
         }
-        rounds = interleaved({name: partial(loaded, port, load) for name, port in ports.items()}, ROUNDS)
+        rounds = interleaved(
+            {name: partial(loaded, running, load) for name, running in servers.items()}, ROUNDS
+        )
     for name, module in ALONE.items():
         _check(folder / module, 0 if module == "bare" else sum(row["requests"] for row in rounds[name]))
     rows = medians(rounds)
@@ -176,15 +192,20 @@ def together(folder: Path) -> tuple[dict[str, Figures], list[Promise]]:
         "ChatKit, two workers": ("--workers", "2"),
     }
     with ExitStack() as stack:
-        ports = {
+        servers = {
             name: stack.enter_context(serving("chatkit", folder / str(len(given)), cores, *given))
             for name, given in contenders.items()
         }
-        rounds = interleaved({name: partial(loaded, port, cores) for name, port in ports.items()}, ROUNDS)
+        rounds = interleaved(
+            {name: partial(loaded, running, cores) for name, running in servers.items()}, ROUNDS
+        )
     for name, given in contenders.items():
         _check(folder / str(len(given)), sum(row["requests"] for row in rounds[name]))
     two = ratio(rounds, "requests_s", "ChatKit, two workers", "ChatKit, one worker")
-    return medians(rounds), [Promise("requests/s, two workers / one", two, 1.5, at_least=True)]
+    rows = medians(rounds)
+    for figures in rows.values():
+        del figures["cpu_us"]  # of the first process only
+    return rows, [Promise("requests/s, two workers / one", two, 1.5, at_least=True)]
 
 
 def main() -> dict[str, Any]:
@@ -198,7 +219,12 @@ def main() -> dict[str, Any]:
         if workers_are_built():
             more, also = together(Path(temporary) / "workers")
             rows, promises = rows | more, promises + also
-    columns = {"requests_s": "requests/s", "p99_ms": "p99, ms", "bares": "of bare"}
+    columns = {
+        "requests_s": "requests/s",
+        "bares": "of bare",
+        "p99_ms": "p99, ms",
+        "cpu_us": "server CPU, µs",
+    }
     print(table(rows, columns), told(promises), sep="\n\n")
     return report(rows, promises)
 
