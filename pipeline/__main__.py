@@ -2,6 +2,7 @@
 
     python -m pipeline trace ID         everything about one request, in order; the ID is the one the visitor saw
     python -m pipeline tail [-f]        the newest events; -f shows those that come
+    python -m pipeline verify           whether the log is whole: gaps, torn and damaged lines, checksums
 
 On a terminal events are drawn; into a pipe they go as the JSON lines they are.
 """
@@ -26,6 +27,10 @@ def main(arguments: list[str] | None = None) -> int:
             from . import trace
 
             return trace.run(options.log_dir, options.id, as_json=options.json or not sys.stdout.isatty())
+        if options.command == "verify":
+            from . import verify
+
+            return verify.run(options.log_dir, as_json=options.json)
         from . import tail
 
         test = tail.wanted(options.level, options.event, options.where)
@@ -86,6 +91,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FIELD=VALUE",
         help="only events with this field; may be repeated",
     )
+    verify = commands.add_parser(
+        "verify",
+        parents=[common],
+        help="whether the log is whole",
+        description="Reads the whole log and tells of gaps, torn and damaged lines, and blocks whose checksum is wrong. Exits with 1 "
+        "when there is any, or no log.",
+        epilog="Example: python -m pipeline verify --json | jq .problems",
+    )
+    verify.add_argument("--json", action="store_true", help="one JSON object, for programs")
     return parser
 
 

@@ -138,17 +138,14 @@ def segment_lines(segment: Path, holding: bytes = b"", *, of_request: bool = Fal
         known = index.load(segment)
         if known is None and of_request:
             known = _indexed_now(segment)
-        if known is not None and (len(known.checksums), known.size) != (
-            blocks.count,
-            blocks.size or known.size,
-        ):
-            yield Line(segment, min(known.size, blocks.size or BLOCK * blocks.count), b"", "changed")
-            known = None
         parts = [(0, blocks.count)]
-        if known is not None and of_request and blocks.sound and not holding.translate(None, _PLAIN):
+        intact = known is not None and blocks.sound and known.size == (blocks.size or known.size)
+        if known is not None and intact and of_request and not holding.translate(None, _PLAIN):
             parts = [(number, number + 1) for number in known.blocks(holding)]
         for first, until in parts:
             yield from _lines(_Opened(segment, blocks, known), holding, first, until)
+        if known is not None and len(known.checksums) > blocks.count:
+            yield Line(segment, blocks.count * BLOCK, b"", "changed")
 
 
 def _indexed_now(segment: Path) -> index.Index | None:
@@ -168,7 +165,9 @@ class _Opened(NamedTuple):
         """What is wrong with that block as a whole."""
         if block is None:
             return Line(self.segment, number * BLOCK, b"", "unreadable")
-        if self.known is not None and zlib.crc32(block) != self.known.checksums[number]:
+        if self.known is not None and self.known.checksums[number : number + 1].tolist() != [
+            zlib.crc32(block)
+        ]:
             return Line(self.segment, number * BLOCK, b"", "changed")
         return None
 

@@ -79,6 +79,11 @@ def boot_of(segment: Path) -> str:
     return _order(segment)[1]
 
 
+def number_of(segment: Path) -> int:
+    """Its number within its start, from 1."""
+    return _order(segment)[2]
+
+
 def is_open(segment: Path) -> bool:
     """Whether somebody still writes that live segment; an empty one counts as written until it is ten minutes old.
 

@@ -262,7 +262,9 @@ def test_a_condition_compares_values_as_they_are_written() -> None:
     assert not test({"level": "INFO", "ok": "True", "n": 3, "name": "x y"})
 
 
-@pytest.mark.parametrize("command", [[], ["--help"], ["trace", "--help"], ["tail", "--help"]])
+@pytest.mark.parametrize(
+    "command", [[], ["--help"], ["trace", "--help"], ["tail", "--help"], ["verify", "--help"]]
+)
 def test_help_teaches(command: list[str], tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pipeline", *command],

@@ -1,0 +1,185 @@
+"""Is the log whole? Every byte is read, every event counted, and what is not as it should be is told with its place.
+
+torn, damaged, changed, unreadable     as in `reader`; a torn line whose event was recovered is no fault
+index                                  the index of a segment is damaged: its checksums cannot be used
+gap                                    events are missing, and nothing tells of them: see `gaps`
+"""
+
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from . import index
+from .gaps import Start, gaps
+from .reader import Event, Line, place_of, segment_lines, told
+from .segments import ARCHIVED, all_segments, boot_of, index_of, is_open, number_of
+
+_PROGRESS_SECONDS = 0.2
+_SHOWN = 20
+_TORN_PLACE = re.compile(rb'"boot": ?"([^"]*)", ?"seq": ?([0-9]{1,15})[,}]')
+Progress = Callable[[int], None]
+
+
+class Problem(NamedTuple):
+    """Something that is not as it should be, and where: in a file, or, when events are missing, in a start."""
+
+    kind: str
+    text: str
+    segment: str | None = None
+    offset: int | None = None
+    boot: str | None = None
+    from_seq: int | None = None
+    to_seq: int | None = None
+    events: int | None = None
+
+
+class Report(NamedTuple):
+    """What was read, in figures, and the problems."""
+
+    segments: int
+    bytes: int
+    events: int
+    recovered: int
+    twice: int
+    dropped: int
+    unindexed: int
+    problems: list[Problem]
+
+
+class _Count:
+    """Reads segments and keeps count."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._shown = 0.0
+        self.starts: dict[str, Start] = {}
+        self.torn: list[tuple[Start, int, Line]] = []
+        self.events = self.recovered = self.twice = self.unindexed = self.segments = self.bytes = 0
+        self.problems: list[Problem] = []
+
+    def read(self, segment: Path) -> None:
+        """Count one segment."""
+        writing = segment.suffix != ARCHIVED and is_open(segment)
+        self.segments += 1
+        if not writing and index.load(segment) is None:
+            self.unindexed += 1
+            if index_of(segment).exists():
+                self.problems.append(
+                    Problem("index", f"the index of {segment.name} is damaged", segment.name)
+                )
+        end = 0
+        for line in segment_lines(segment):
+            end = line.offset + len(line.raw) + 1
+            if line.fault == "torn":
+                if not writing:
+                    self._torn(line)
+            elif (place := place_of(line)) is None or line.event is None:
+                kind = line.fault or "damaged"
+                self.problems.append(
+                    Problem(kind, told(line._replace(fault=kind)), segment.name, line.offset)
+                )
+            else:
+                self._event(place, line.event, segment, writing=writing)
+            if self.events & 1023 == 0 and time.monotonic() - self._shown > _PROGRESS_SECONDS:
+                self._shown = time.monotonic()
+                self._progress(self.bytes + end)
+        self.bytes += end
+
+    def start(self, boot: str) -> Start:
+        """What was seen of that start."""
+        if (start := self.starts.get(boot)) is None:
+            start = self.starts[boot] = Start()
+        return start
+
+    def _event(self, place: tuple[str, int], event: Event, segment: Path, *, writing: bool) -> None:
+        start = self.start(place[0])
+        self.events += 1
+        self.recovered += event.get("recovered") is True
+        if not start.seen.add(place[1]):
+            self.twice += 1
+        name = event.get("event")
+        if name == "events_dropped":
+            told_of = event.get("of_boot") or place[0]
+            numbers = (event.get("from_seq"), event.get("to_seq"), event.get("count"))
+            if isinstance(told_of, str) and all(type(number) is int for number in numbers):
+                self.start(told_of).dropped.append(numbers)  # type: ignore[arg-type]
+        elif name == "segment_opened" and place[0] == boot_of(segment):
+            if number_of(segment) == 1:
+                start.opened = place[1]
+            if writing:
+                start.overtook = place[1]
+
+    def _torn(self, line: Line) -> None:
+        """A torn line is no fault when its event was recovered, which only the end of the log tells."""
+        if (found := _TORN_PLACE.search(line.raw)) is not None:
+            self.torn.append((self.start(found[1].decode(errors="replace")), int(found[2]), line))
+        else:
+            self.problems.append(Problem("torn", told(line), line.segment.name, line.offset))
+
+
+def verify(folder: Path, progress: Progress = lambda _: None) -> Report:
+    """Read the whole log in `folder`. `progress` is told now and then how many bytes were read."""
+    count = _Count(progress)
+    for segment in all_segments(folder):
+        count.read(segment)
+    for start, seq, line in count.torn:
+        if start.seen.add(seq):
+            count.problems.append(Problem("torn", told(line), line.segment.name, line.offset))
+    dropped = 0
+    for boot, start in count.starts.items():
+        missing, explained = gaps(start)
+        dropped += explained
+        for first, last, events in missing:
+            text = f"gap: {events} events of start {boot} are missing between seq {first} and {last}"
+            count.problems.append(Problem("gap", text, None, None, boot, first, last, events))
+    return Report(
+        count.segments,
+        count.bytes,
+        count.events,
+        count.recovered,
+        count.twice,
+        dropped,
+        count.unindexed,
+        count.problems,
+    )
+
+
+def run(folder: Path, *, as_json: bool) -> int:
+    """The `verify` command: 0 when the log is whole, 1 when it is not or there is none."""
+    if not all_segments(folder):
+        sys.stderr.write(f"There is no log in {folder}.\n")
+        return 1
+    on_terminal = sys.stderr.isatty()
+    report = verify(folder, _show_progress if on_terminal else lambda _: None)
+    if on_terminal:
+        sys.stderr.write("\r\x1b[K")
+    figures = report._asdict() | {"problems": [problem._asdict() for problem in report.problems]}
+    text = json.dumps({"whole": not report.problems} | figures) if as_json else "\n".join(_sentences(report))
+    sys.stdout.write(f"{text}\n")
+    return 1 if report.problems else 0
+
+
+def _show_progress(done: int) -> None:
+    sys.stderr.write(f"\r{done / 1e6:,.0f} MB read\x1b[K")
+    sys.stderr.flush()
+
+
+def _sentences(report: Report) -> Iterator[str]:
+    yield f"{report.segments} segments, {report.bytes / 1e6:,.1f} MB, {report.events:,} events"
+    for count, text in (
+        (report.recovered, "events were recovered after a kill"),
+        (report.dropped, "events were dropped for want of room, and the log tells of them"),
+        (report.twice, "events stand there twice; readers tell them once"),
+        (report.unindexed, "closed segments have no index, so no checksums to compare"),
+    ):
+        if count:
+            yield f"{count:,} {text}"
+    for problem in report.problems[:_SHOWN]:
+        yield problem.text
+    if len(report.problems) > _SHOWN:
+        yield f"… and {len(report.problems) - _SHOWN:,} more; --json tells all"
+    yield "The log is NOT whole." if report.problems else "The log is whole."

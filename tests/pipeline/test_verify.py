@@ -1,0 +1,309 @@
+"""Is the log whole? What is missing or damaged is told with its place, and nothing else is."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import index, tail, trace
+from pipeline.archive import archive
+from pipeline.blocks import BLOCK
+from pipeline.gaps import Start, gaps
+from pipeline.reader import Seen, lines
+from pipeline.record import encode
+from pipeline.segments import archive_of, create, index_of, segment_name
+from pipeline.verify import Problem, verify
+from tests.pipeline.test_reading import on_a_terminal, pipeline
+
+
+def event(seq: int, name: str = "http_request", boot: str = "aaaaaa", **fields: Any) -> bytes:
+    head = {
+        "timestamp": "2026-01-01T12:34:56.789Z",
+        "level": "INFO",
+        "service": "chatkit-backend",
+        "event": name,
+        "request_id": f"r-{seq}",
+        "boot": boot,
+        "seq": seq,
+    }
+    return encode(head | fields)
+
+
+def segment(folder: Path, *raw: bytes, number: int = 1, boot: str = "aaaaaa") -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / segment_name(1_700_000_000 + number, boot, number)
+    path.write_bytes(b"".join(raw))
+    return path
+
+
+def opened(seq: int = 1, boot: str = "aaaaaa") -> bytes:
+    return event(seq, "segment_opened", boot)
+
+
+def problems(folder: Path) -> list[tuple[Any, ...]]:
+    """Kind, and where: the offset, or the range of `seq` and how many."""
+    return [
+        (found.kind, found.from_seq, found.to_seq, found.events)
+        if found.kind == "gap"
+        else (found.kind, found.offset)
+        for found in verify(folder).problems
+    ]
+
+
+def test_a_log_that_is_whole_is_said_to_be(tmp_path: Path) -> None:
+    segment(tmp_path, opened(), *(event(seq) for seq in range(2, 50)))
+    segment(tmp_path, *(event(seq) for seq in range(50, 80)), number=2)
+    done = pipeline(tmp_path, "verify")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == b"The log is whole."
+    report = json.loads(pipeline(tmp_path, "verify", "--json").stdout)
+    assert report["whole"]
+    assert (report["segments"], report["events"], report["problems"]) == (2, 79, [])
+
+
+def test_a_gap_is_told_with_its_place_and_is_exit_1(tmp_path: Path) -> None:
+    segment(tmp_path, opened(), event(2), event(6), event(7))
+    assert problems(tmp_path) == [("gap", 3, 5, 3)]
+    done = pipeline(tmp_path, "verify")
+    assert done.returncode == 1
+    assert b"3 events of start aaaaaa are missing between seq 3 and 5" in done.stdout
+    assert b"The log is NOT whole." in done.stdout
+
+
+def test_no_log_is_exit_1_and_a_sentence(tmp_path: Path) -> None:
+    done = pipeline(tmp_path, "verify")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"There is no log" in done.stderr
+
+
+def test_on_a_terminal_the_last_word_is_the_judgement(tmp_path: Path) -> None:
+    segment(tmp_path, opened(), event(2))
+    assert on_a_terminal(tmp_path, "verify").rstrip().endswith("The log is whole.")
+
+
+def test_what_the_log_tells_of_is_no_gap(tmp_path: Path) -> None:
+    dropped: dict[str, Any] = {"from_seq": 3, "to_seq": 8, "count": 4, "by_level": {"DEBUG": 4}}
+    segment(tmp_path, opened(), event(2), event(5), event(6), event(9, "events_dropped", **dropped))
+    assert problems(tmp_path) == []
+    assert verify(tmp_path).dropped == 4
+
+
+def test_more_missing_than_was_told_of_is_a_gap(tmp_path: Path) -> None:
+    dropped: dict[str, Any] = {"from_seq": 3, "to_seq": 8, "count": 4, "by_level": {"DEBUG": 4}}
+    segment(tmp_path, opened(), event(2), event(5), event(9, "events_dropped", **dropped))
+    assert problems(tmp_path) == [("gap", 3, 8, 1)]
+
+
+def test_the_next_start_may_tell_what_a_killed_one_dropped(tmp_path: Path) -> None:
+    segment(tmp_path, opened(), event(2), event(5))
+    dropped: dict[str, Any] = {
+        "from_seq": 3,
+        "to_seq": 4,
+        "count": 2,
+        "by_level": {"INFO": 2},
+        "of_boot": "aaaaaa",
+    }
+    segment(tmp_path, opened(1, "bbbbbb"), event(2, "events_dropped", "bbbbbb", **dropped), boot="bbbbbb")
+    assert problems(tmp_path) == []
+
+
+def test_what_was_recovered_is_neither_missing_nor_torn(tmp_path: Path) -> None:
+    segment(tmp_path, opened(), event(2), event(3, text="x" * 50)[:-10])
+    assert problems(tmp_path) == [("torn", len(opened() + event(2)))]
+    recovered = [event(seq, recovered=True) for seq in (3, 4)]
+    segment(tmp_path, opened(1, "bbbbbb"), *recovered, boot="bbbbbb", number=1)
+    assert problems(tmp_path) == []
+    assert verify(tmp_path).recovered == 2
+
+
+def test_what_is_still_being_written_may_be_torn_and_have_overtaken(tmp_path: Path) -> None:
+    segment(tmp_path, opened(), event(2))
+    path = tmp_path / segment_name(1_700_000_002, "aaaaaa", 2)
+    with open(path, "xb", buffering=0, opener=create) as writing:
+        writing.write(event(6, "segment_opened") + event(3) + event(4)[:40])
+        assert problems(tmp_path) == []
+    assert problems(tmp_path) == [("torn", path.stat().st_size - 40), ("gap", 4, 5, 2)]
+
+
+def test_what_retention_deleted_is_no_gap(tmp_path: Path) -> None:
+    segment(tmp_path, event(100, "segment_opened"), event(101), number=4)
+    assert problems(tmp_path) == []
+
+
+def test_an_event_that_stands_there_twice_is_told_and_no_fault(tmp_path: Path) -> None:
+    segment(tmp_path, opened(), event(2))
+    segment(tmp_path, event(2), event(3), number=2)
+    assert (verify(tmp_path).twice, problems(tmp_path)) == (1, [])
+    assert [line.event["seq"] for line in lines(tmp_path) if line.event] == [1, 2, 3]
+
+
+LONG = [opened(), *(event(seq, text="x" * 300) for seq in range(2, 600))]
+
+
+def flipped(path: Path, at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_bit_flipped_in_an_old_segment_is_told_with_its_place_and_the_rest_is_read(tmp_path: Path) -> None:
+    path = segment(tmp_path, *LONG)
+    index.build(path)
+    at = b"".join(LONG).index(b"xxxx", 2 * BLOCK)  # within a text, where the line still parses
+    flipped(path, at)
+    assert problems(tmp_path) == [("changed", 2 * BLOCK)]
+    found = list(lines(tmp_path))
+    assert [(line.fault, line.offset) for line in found if line.fault] == [("changed", 2 * BLOCK)]
+    assert [line.event["seq"] for line in found if line.event] == list(range(1, 600))
+    hurt = next(line for line in found if line.event and line.event.get("text", "x" * 300) != "x" * 300)
+    assert hurt.event is not None
+    done = pipeline(tmp_path, "trace", hurt.event["request_id"])
+    assert (done.returncode, done.stdout) == (0, hurt.raw + b"\n")
+    assert b"changed block" in done.stderr
+    index_of(path).unlink()
+    assert problems(tmp_path) == []  # the control: it was the checksum that told
+
+
+def test_a_line_that_is_hurt_is_told_with_its_own_place_too(tmp_path: Path) -> None:
+    path = segment(tmp_path, *LONG)
+    index.build(path)
+    at = sum(map(len, LONG[:200]))
+    flipped(path, at)  # its opening brace
+    assert problems(tmp_path) == [("changed", at // BLOCK * BLOCK), ("damaged", at), ("gap", 201, 201, 1)]
+
+
+def test_a_bit_flipped_in_an_archive_costs_its_block_and_the_rest_is_read(tmp_path: Path) -> None:
+    live = segment(tmp_path, *LONG)
+    index.build(live)
+    archive(live, lambda: None)
+    assert problems(tmp_path) == []
+    flipped(archive_of(live), archive_of(live).stat().st_size // 2)
+    found = problems(tmp_path)
+    [at] = [problem[1] for problem in found if problem[0] == "unreadable"]
+    assert at % BLOCK == 0
+    read = {line.event["seq"] for line in lines(tmp_path) if line.event}
+    lost = set(range(1, 600)) - read
+    assert 0 < len(lost) < 2 * BLOCK // len(LONG[5])
+    assert ("gap", min(lost), max(lost), len(lost)) in found
+    assert {line.offset for line in lines(tmp_path) if line.fault == "unreadable"} == {at}
+    for seq in read:
+        if seq % 50 == 0:
+            assert len(trace.find(tmp_path, f"r-{seq}").lines) == 1
+
+
+def test_a_segment_that_was_cut_after_it_was_closed_is_told(tmp_path: Path) -> None:
+    path = segment(tmp_path, *LONG)
+    index.build(path)
+    size = path.stat().st_size - len(LONG[-1])
+    with open(path, "r+b") as file:
+        file.truncate(size)
+    assert problems(tmp_path) == [("changed", size // BLOCK * BLOCK)]
+
+
+def test_a_damaged_index_is_told_and_nothing_is_believed_of_it(tmp_path: Path) -> None:
+    path = segment(tmp_path, *LONG)
+    index.build(path)
+    flipped(index_of(path), 100)
+    assert problems(tmp_path) == [("index", None)]
+    assert len(trace.find(tmp_path, "r-300").lines) == 1
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_whatever_happens_to_the_files_no_reader_fails_and_no_record_is_wrong_unsaid(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    path = segment(folder, *LONG)
+    index.build(path)
+    if data.draw(st.booleans(), "archived"):
+        archive(path, lambda: None)
+        path = archive_of(path)
+    victim = data.draw(st.sampled_from([path, index_of(path)]), "victim")
+    content = bytearray(victim.read_bytes())
+    at = data.draw(st.integers(0, len(content) - 1), "at")
+    match data.draw(st.sampled_from(["flip", "cut", "insert", "zeros"]), "how"):
+        case "flip":
+            content[at] ^= 1 << data.draw(st.integers(0, 7), "bit")
+        case "cut":
+            del content[at:]
+        case "insert":
+            content[at:at] = data.draw(st.binary(min_size=1, max_size=50), "junk")
+        case "zeros":
+            content[at : at + 5_000] = bytes(len(content[at : at + 5_000]))
+    victim.write_bytes(content)
+    originals = {json.loads(raw)["seq"]: raw[:-1] for raw in LONG}
+    changed = set()
+    for line in lines(folder):
+        if line.fault == "changed":
+            changed.add(line.offset // BLOCK)
+        if line.event is not None and originals.get(line.event.get("seq")) != line.raw:
+            assert changed & {line.offset // BLOCK, (line.offset + len(line.raw)) // BLOCK}
+    verify(folder)
+    tail.newest(folder, 1_000, lambda _: True)
+    sought = random.Random(at).randrange(1, 600)
+    for line in trace.find(folder, f"r-{sought}").lines:
+        assert line.event is not None
+
+
+@given(st.binary(max_size=4_000), st.sampled_from([".jsonl", ".jsonl.gz", ".idx"]))
+@settings(max_examples=150, deadline=None)
+def test_no_bytes_make_a_reader_fail(
+    tmp_path_factory: pytest.TempPathFactory, junk: bytes, kind: str
+) -> None:
+    folder = tmp_path_factory.mktemp("junk")
+    path = segment(folder, opened(), event(2))
+    (folder / "archive").mkdir()
+    (folder / "index").mkdir()
+    if kind == ".jsonl":
+        path.write_bytes(junk)
+    elif kind == ".idx":
+        index_of(path).write_bytes(junk)
+    else:
+        archive_of(path.with_name(segment_name(1_600_000_000, "000000", 1))).write_bytes(junk)
+    list(lines(folder))
+    verify(folder)
+    tail.newest(folder, 10, lambda _: True)
+    trace.find(folder, "r-2")
+
+
+NUMBERS = st.integers(1, 40)
+
+
+@given(st.sets(NUMBERS, min_size=1), st.lists(st.tuples(NUMBERS, NUMBERS)))
+@settings(max_examples=300, deadline=None)
+def test_gaps_are_what_is_missing_between_the_first_and_the_last_and_told_of_nowhere(
+    seqs: set[int], ranges: list[tuple[int, int]]
+) -> None:
+    start = Start()
+    for seq in seqs:
+        assert start.seen.add(seq)
+        assert not start.seen.add(seq)
+    start.dropped = [(min(pair), max(pair), 40) for pair in ranges]
+    told_of = {seq for first, last, _ in start.dropped for seq in range(first, last + 1)}
+    missing = set(range(min(seqs), max(seqs))) - seqs
+    found, explained = gaps(start)
+    assert {seq for gap in found for seq in range(gap.first, gap.last + 1)} == missing - told_of
+    assert explained == len(missing & told_of)
+
+
+@given(st.lists(st.integers(0, 60)))
+@settings(max_examples=300, deadline=None)
+def test_runs_hold_exactly_what_was_seen(numbers: list[int]) -> None:
+    seen, known = Seen(), set()
+    for number in numbers:
+        assert seen.add(number) is (number not in known)
+        known.add(number)
+    assert {number for first, last in seen.runs for number in range(first, last + 1)} == known
+    assert all(before[1] + 1 < after[0] for before, after in zip(seen.runs, seen.runs[1:], strict=False))
+
+
+def test_a_problem_is_a_flat_object_for_programs(tmp_path: Path) -> None:
+    segment(tmp_path, opened(), event(3))
+    [problem] = json.loads(pipeline(tmp_path, "verify", "--json").stdout)["problems"]
+    assert set(problem) == set(Problem._fields)
+    assert (problem["kind"], problem["boot"], problem["from_seq"]) == ("gap", "aaaaaa", 2)
