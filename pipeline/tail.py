@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .catalogue import LEVELS
 from .reader import Event, Line, backwards, once, parsed, told, whole_bytes
-from .segments import ARCHIVED, all_segments, live_segments
+from .segments import ARCHIVED, all_segments, boot_of, live_segments
 from .trace import STYLES, pairs
 
 _POLL_SECONDS = 0.2
@@ -59,14 +59,49 @@ def newest(folder: Path, count: int, test: Wanted, at: dict[Path, int] | None = 
 
     With `at`, lines of live segments from those offsets on are left for `follow`.
     """
-    found = once(line for segment in reversed(all_segments(folder)) for line in backwards(segment))
     wanted = (
         line
-        for line in found
+        for line in once(newest_first(folder))
         if (line.event is None or test(line.event))
         and (at is None or line.segment.suffix == ARCHIVED or line.offset < at.get(line.segment, 0))
     )
     return list(islice(wanted, count))[::-1]
+
+
+def newest_first(folder: Path) -> Iterator[Line]:
+    """Every line of the log, the newest first. Each process start wrote its own segments, and several may have written at once."""
+    starts: dict[str, list[Path]] = {}
+    for segment in reversed(all_segments(folder)):
+        starts.setdefault(boot_of(segment), []).append(segment)
+    # Segments of a start are opened only when nothing that is open can be newer than what they may hold.
+    waiting = sorted(starts.values(), key=lambda segments: _last_written(segments[0]))
+    opened: list[tuple[str, Line, Iterator[Line]]] = []
+    while waiting or opened:
+        top = max(range(len(opened)), key=lambda number: opened[number][0], default=None)
+        if waiting and (top is None or _last_written(waiting[-1][0]) >= opened[top][0]):
+            stream, time_before = _lines_backwards(waiting.pop()), "9"
+        else:
+            assert top is not None
+            time_before, line, stream = opened.pop(top)
+            yield line
+        if (following := next(stream, None)) is not None:
+            # What has no time of its own, a torn line for instance, stays beside its neighbour.
+            stamp = (following.event or {}).get("timestamp")
+            opened.append((stamp if isinstance(stamp, str) else time_before, following, stream))
+
+
+def _lines_backwards(segments: list[Path]) -> Iterator[Line]:
+    for segment in segments:
+        yield from backwards(segment)
+
+
+def _last_written(segment: Path) -> str:
+    """As a timestamp: no line in it is newer. One that has just been archived is as good as new."""
+    try:
+        seconds = segment.stat().st_mtime
+    except OSError:
+        return "9"
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds + 1))
 
 
 def run(folder: Path, *, count: int, following: bool, test: Wanted) -> int:

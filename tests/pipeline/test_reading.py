@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import tail, trace
+from pipeline.eventlog import EventLog
+from pipeline.log import Log
 from pipeline.reader import last_start, lines
 from pipeline.record import encode
 from pipeline.segments import live_segments, segment_name
@@ -288,3 +291,65 @@ def test_reading_starts_quickly() -> None:
     assert loaded.isdisjoint(
         {"rich", "aiohttp", "server", "sqlalchemy", "pydantic", "orjson", "aiofiles", "asyncio"}
     )
+
+
+def stamped(second: int, boot: str) -> bytes:
+    return event(second, boot=boot, timestamp=f"2026-01-01T12:34:{second:02}.000Z")
+
+
+def test_what_several_workers_wrote_is_shown_in_the_order_of_time(tmp_path: Path) -> None:
+    segment(tmp_path, *(stamped(second, "aaaaaa") for second in range(0, 40, 2)))
+    segment(tmp_path, *(stamped(second, "bbbbbb") for second in range(1, 21, 2)), boot="bbbbbb")
+    segment(tmp_path, *(stamped(second, "bbbbbb") for second in range(21, 40, 2)), boot="bbbbbb", number=2)
+    shown = pipeline(tmp_path, "tail", "-n", "30").stdout.splitlines()
+    assert [json.loads(line)["seq"] for line in shown] == list(range(10, 40))
+
+
+def bytes_read() -> int:
+    """What this process has read from files until now."""
+    io = Path("/proc/self/io").read_text()
+    return int(re.findall(r"^rchar: (\d+)$", io, re.MULTILINE)[0])
+
+
+def test_the_newest_lines_of_a_long_log_are_found_at_its_end(tmp_path: Path) -> None:
+    for number in range(1, 6):
+        path = segment(
+            tmp_path, *(event(number * 5_000 + n, text="x" * 200) for n in range(5_000)), number=number
+        )
+        os.utime(path, (1_700_000_000 + number,) * 2)
+    before = bytes_read()
+    assert [line.event["seq"] for line in tail.newest(tmp_path, 20, lambda _: True) if line.event] == [
+        *range(29_980, 30_000)
+    ]
+    assert bytes_read() - before < 200_000
+    before = bytes_read()
+    assert len(list(lines(tmp_path))) == 25_000
+    assert bytes_read() - before > 5_000_000  # the control: what is read is seen
+
+
+def test_only_the_blocks_that_an_index_names_are_read(tmp_path: Path) -> None:
+    for number in range(1, 6):
+        segment(
+            tmp_path,
+            *(event(number * 5_000 + n, request_id=f"r-{number}-{n}", text="x" * 200) for n in range(5_000)),
+            number=number,
+        )
+    assert len(trace.find(tmp_path, "r-3-777").lines) == 1  # which makes the indexes
+    before = bytes_read()
+    found = trace.find(tmp_path, "r-3-778").lines
+    assert [line.event["seq"] for line in found if line.event] == [15_778]
+    assert bytes_read() - before < 600_000
+
+
+async def test_old_segments_cost_a_start_nothing(tmp_path: Path) -> None:
+    for number in range(1, 6):
+        segment(tmp_path, *(event(number * 5_000 + n, text="x" * 200) for n in range(5_000)), number=number)
+    log = Log()
+    log.identify(boot="bbbbbb", version="1", config="c")
+    before = bytes_read()
+    assert last_start(tmp_path) == ("aaaaaa", "c1", False)
+    events = await EventLog(tmp_path, log=log).open()
+    log.info("now")
+    await events.close()
+    assert bytes_read() - before < 300_000
+    assert trace.find(tmp_path, "r-1").lines
