@@ -44,7 +44,10 @@ class Event(NamedTuple):
     meaning: str
     fields: Mapping[str, Field] = {}
     always: bool = False
-    observe: Callable[[Mapping[str, Any]], Observation | None] | None = None
+    observe: "Observe | None" = None
+
+
+Observe = Callable[[Mapping[str, Any]], Observation | None]
 
 
 class Plan(NamedTuple):
@@ -53,7 +56,7 @@ class Plan(NamedTuple):
     known: frozenset[str]
     free: tuple[str, ...]
     always: bool
-    observe: Callable[[Mapping[str, Any]], Observation | None] | None
+    observe: Observe | None
 
 
 EVENTS: dict[str, Event] = {}
@@ -65,5 +68,7 @@ def declare(events: Iterable[Event]) -> None:
     for event in events:
         if EVENTS.setdefault(event.name, event) != event:
             raise ValueError(f"the event {event.name!r} is declared twice")
+        if reserved := RESERVED & event.fields.keys():
+            raise ValueError(f"the event {event.name!r} may not have fields called {sorted(reserved)}")
         free = tuple(name for name, field in event.fields.items() if field.free)
         PLANS[event.name] = Plan(frozenset(event.fields), free, event.always, event.observe)

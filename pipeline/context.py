@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from typing import Any, ParamSpec, TypeVar
 
+from .record import text
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -24,13 +26,19 @@ class Request:
     `trace_id` and `span_id` are those of a W3C `traceparent`, 32 and 16 lower-case hex digits, or None.
     """
 
-    __slots__ = ("canonical", "request_id", "span_id", "trace_id")
+    __slots__ = ("canonical", "head", "request_id", "span_id", "trace", "trace_id")
 
     def __init__(self, request_id: str, trace_id: str | None = None, span_id: str | None = None) -> None:
         self.request_id = request_id
         self.trace_id = trace_id
         self.span_id = span_id
         self.canonical: dict[str, Any] = {}
+        # As they stand in every line of the request.
+        self.head = text(request_id)
+        self.trace = ""
+        if trace_id is not None:
+            span = "null" if span_id is None else text(span_id)
+            self.trace = f',"trace_id":{text(trace_id)},"span_id":{span}'
 
 
 _current: ContextVar[Request | None] = ContextVar("chatkit_request", default=None)

@@ -1,12 +1,12 @@
-"""The event log, put together: `log` → ring and queue → writer → segments and windows.
+"""The event log, put together: `log` → ring and queue → writer → segments, and beside it the windows.
 
     events = await EventLog(folder).open()      # `log.info(...)` goes to disk from here
     ...
     await events.close(seconds=5)               # and to standard error from here
 
-`accept` is the only thing on the way of a request. It copies bytes and leaves a note on the queue; when there is no room it
-counts. DEBUG gives way first, ERROR last, and for the record of what was lost room is kept. Figures do not wait for the disk:
-what was observed is counted with each batch, and whenever somebody asks.
+`accept` is the only thing on the way of a request. It copies bytes into the ring and leaves a note on the queue; when there is no
+room it counts. DEBUG gives way first, ERROR last, and for the record of what was lost room is kept. Figures do not wait for the
+disk: what was observed is counted with each batch, each second, and whenever somebody asks.
 """
 
 import asyncio
@@ -15,31 +15,43 @@ import os
 import platform
 import threading
 import time
-from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
-from typing import IO, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self
 
-from .catalogue import LEVELS, Event, Field, Level, Observation, declare
+from .catalogue import LEVELS, PLANS, Event, Field, Level, Observe, declare
 from .exceptions import EXCEPTION_FIELDS, describe
-from .log import OWN, Log, log, standard_error
-from .ring import Ring
-from .segments import lock_folder
+from .log import DURABLE, OWN, Fields, Log, NotDurable, log, standard_error
+from .losses import Losses
+from .recovery import Recovered, recover
+from .reserve import Reserve
+from .ring import Damaged, Owner, Ring, RingInUse
+from .segments import FOLDER_MODE, lock_folder
+from .stream import Rotation, Segments
+from .waiting import WAKE, WaitingEvents
 from .windows import Windows
-from .writer import Rotation, Waiting, Writer
+from .writer import Writer
 
 declare(
     [
         Event(
-            "events_dropped",
+            "events_recovered",
             "WARNING",
-            "There was no room for some events. They are missing from the log; figures count them all the same.",
+            "A process was killed. What it had accepted and not written was found in its ring and is now in the log, marked `recovered`.",
             {
-                "from_seq": Field("the first that was dropped"),
-                "to_seq": Field("the last that was dropped; those between that are in the log were not"),
-                "count": Field("how many were dropped"),
-                "by_level": Field("how many of each level"),
+                "of_boot": Field("the start that was killed"),
+                "pid": Field("its process"),
+                "count": Field("how many events were brought into the log"),
+                "damaged": Field("how many more could not be read; only a power cut damages a ring"),
             },
             always=True,
+        ),
+        Event(
+            "ring_damaged",
+            "ERROR",
+            "A ring file could not be read; it was set aside, and a new one is in use. What it held is lost.",
+            {"file": Field("where it is now"), "reason": Field("what was wrong with it")},
         ),
         Event(
             "windows_failed",
@@ -50,23 +62,24 @@ declare(
         Event(
             "log_closed_early",
             "ERROR",
-            "The log could not be drained before the deadline. Told on standard error.",
+            "The log could not be drained before the deadline; the next start finds in the ring what waits. Told on standard error.",
             {"waiting_events": Field("how many were not written"), "waiting_bytes": Field("their size")},
         ),
     ]
 )
 
-QUEUE_EVENTS = 65_536
-# How much of the ring and of the queue an event of each level may find in use and still be taken.
-_SHARE = {
+# How much of the ring an event of each rank may find in use and still be taken.
+_SHARES = {
     LEVELS["DEBUG"]: 0.5,
     LEVELS["INFO"]: 0.85,
     LEVELS["WARNING"]: 0.93,
     LEVELS["ERROR"]: 0.97,
+    DURABLE: 0.97,
     OWN: 1.0,
 }
 HOURLY = Rotation(max_bytes=64 << 20, max_seconds=3600.0)
-_NAMES: dict[int, str] = {number: name for name, number in LEVELS.items()} | {OWN: "WARNING"}
+MAX_WORKERS = 64
+_TICK_SECONDS = 1.0
 
 
 class Status(NamedTuple):
@@ -78,26 +91,17 @@ class Status(NamedTuple):
     ring_used_bytes: int
     written: int
     dropped: int
+    lost: int
     failing_seconds: float
     failure: str
 
 
-class _Losses:
-    """What could not be taken since it was last told."""
-
-    def __init__(self) -> None:
-        self.from_seq = 0
-        self.to_seq = 0
-        self.by_level: dict[str, int] = {}
-
-    def add(self, name: str, seq: int, count: int = 1) -> None:
-        self.from_seq = min(self.from_seq or seq, seq)
-        self.to_seq = max(self.to_seq, seq)
-        self.by_level[name] = self.by_level.get(name, 0) + count
-
-
 class EventLog:
-    """A log in `folder`; `open` starts its writer in the running loop."""
+    """A log in `folder`; `open` starts its writer in the running loop.
+
+    Its ring is kept in `state`, by default in `folder` too. Of several processes that write one folder, `workers` of them, each has
+    a ring and segments of its own; whoever started them holds the folder's lock, and `run` names what they have in common.
+    """
 
     def __init__(
         self,
@@ -108,121 +112,223 @@ class EventLog:
         ring_bytes: int = 8 << 20,
         linger_seconds: float = 0.005,
         rotation: Rotation = HOURLY,
+        state: Path | None = None,
+        workers: int = 1,
+        run: str = "",
     ) -> None:
         self.folder = folder
-        self._windows = Windows()
-        self._observed: deque[tuple[float, Observation]] = deque()
+        self._state = state or folder
         self._log = log
         self._level: Level = level
-        self._ring = Ring(ring_bytes)
-        self._queue: asyncio.Queue[Waiting | None] = asyncio.Queue()
+        self._ring_bytes = ring_bytes
+        self._linger = linger_seconds
+        self._rotation = rotation
+        self._workers = workers
+        self._run = run
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
-        self._losses = _Losses()
+        self._queue = WaitingEvents()
+        # One thread, and its own: a hung disk must not hold up whoever else uses the loop's executor.
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="event-log")
+        self._accepted_at_open = 0
         self._dropped = 0
-        self._waiting_since: float | None = None
+        self._lost = 0
         self._lock_file: IO[bytes] | None = None
-        self._task: asyncio.Task[None] | None = None
-        about = {
-            "pid": os.getpid(),
-            "python": platform.python_version(),
-            "format": "ChatKit event log: JSON objects, one a line, UTF-8. Order by boot and seq. See docs/EVENTS.md.",
-        }
-        self._writer = Writer(
-            log,
-            folder,
-            self._ring,
-            self._queue,
-            rotation=rotation,
-            linger_seconds=linger_seconds,
-            about=about,
-            after_batch=self._after_batch,
-        )
+        self._tasks: list[asyncio.Task[None]] = []
+        self.worker = 0
 
     async def open(self) -> Self:
         """Take the folder, open the first segment, start the writer and direct the log here.
 
         Raises ``FolderInUse`` when another server has the folder, ``OSError`` when it cannot be written.
         """
-        self._lock_file = lock_folder(self.folder)
+        if self._workers == 1:
+            self._lock_file = lock_folder(self.folder)
+        try:
+            await self._open()
+        except BaseException:
+            self._executor.shutdown(wait=False)
+            self._unlock()
+            raise
+        return self
+
+    async def _open(self) -> None:
+        self._state.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        self.worker, ring, aside = _take_ring(self._state, self._ring_bytes)
+        self._ring = ring
+        dead = ring.owner
+        found = recover(ring, self.folder)
+        self._windows = windows = Windows(self._state / f"worker-{self.worker}.windows")
+        if ring.head == ring.tail and (ring.size != self._ring_bytes or ring.head < windows.counted):
+            ring.renew(self._ring_bytes, max(ring.head, windows.counted))
+        for number, event in found.events:
+            plan = PLANS.get(str(event.get("event")))
+            if number > windows.counted and plan is not None and plan.observe is not None:
+                self._observe(plan.observe, event, number)
+        windows.commit(ring.head)
+        about = {
+            "pid": os.getpid(),
+            "python": platform.python_version(),
+            "format": "ChatKit event log: JSON objects, one a line, UTF-8. Order by boot and seq. See docs/EVENTS.md.",
+        }
+        self._writer = Writer(
+            self._log,
+            ring,
+            self._queue,
+            Segments(self._log, self.folder, self._rotation, about, self._executor),
+            Reserve(self.folder),
+            linger_seconds=self._linger,
+            before_batch=self._before_batch,
+            make_folder=self._make_folder,
+        )
+        self._writer.lead(found.lines, ring.head)
+        self._losses = Losses(ring.losses)
+        self._accepted_at_open = ring.head
         try:
             await self._writer.open()
         except OSError:
-            self._lock_file.close()
+            windows.close()
+            ring.close()
             raise
-        self._task = self._loop.create_task(self._write(), name="event-log-writer")
+        windows.publish(pid=os.getpid(), started=time.time())
+        ring.own(Owner(self._log.boot, self._run, os.getpid()))
+        self._tasks = [
+            self._loop.create_task(self._write(), name="event-log-writer"),
+            self._loop.create_task(self._tick(), name="event-log-tick"),
+        ]
         self._log.direct(self, level=self._level)
-        return self
+        self._tell_the_past(dead, found, aside)
+
+    def _tell_the_past(self, dead: Owner | None, found: Recovered, aside: list[tuple[Path, str]]) -> None:
+        """What became of those who wrote the ring before."""
+        self._lost += found.damaged
+        for path, reason in aside:
+            self._log.error("ring_damaged", file=path.name, reason=reason)
+        if dead is None:
+            return
+        if found.missing or found.damaged:
+            self._log.own(
+                "events_recovered",
+                of_boot=dead.boot,
+                pid=dead.pid,
+                count=found.missing,
+                damaged=found.damaged,
+            )
+        self._tell_losses(of_boot=dead.boot)
 
     async def close(self, seconds: float = 5.0) -> bool:
         """Write what waits and close. False when the disk did not take it within `seconds`; the loss is told."""
-        if self._task is None:
+        if not self._tasks:
             return True
-        self._queue.put_nowait(None)
+        writer, tick = self._tasks
+        self._tasks = []
+        tick.cancel()
+        self._writer.stop()
+        self._queue.put_nowait(WAKE)
         try:
-            await asyncio.wait_for(asyncio.shield(self._task), seconds)
+            await asyncio.wait_for(asyncio.shield(writer), seconds)
         except TimeoutError:
-            standard_error.error(
-                "log_closed_early", waiting_events=self._queue.qsize(), waiting_bytes=self._ring.used
-            )
-            return False
-        finally:
-            self._task = None
             self._log.direct(None, level="WARNING")
-            if self._lock_file is not None:
-                self._lock_file.close()
+            standard_error.error(
+                "log_closed_early", waiting_events=self._writer.waiting, waiting_bytes=self._ring.used
+            )
+            self._unlock()
+            return False
+        self._log.direct(None, level="WARNING")
+        self._windows.close()
+        self._ring.own(None)
+        self._ring.close()
+        self._executor.shutdown(wait=False)
+        self._unlock()
         return True
 
-    def accept(self, line: bytes, level: int, seq: int, observation: Observation | None) -> None:
+    def _unlock(self) -> None:
+        if self._lock_file is not None:
+            self._lock_file.close()
+            self._lock_file = None
+
+    def accept(self, line: bytes, level: int, seq: int, observe: Observe | None, fields: Fields) -> int:
         """Take one encoded event, or count it as lost. Called under the log's lock, from any thread."""
-        ring, share = self._ring, _SHARE[level]
-        if observation is not None:
-            self._observed.append((time.monotonic(), observation))
-        if ring.used + len(line) > ring.size * share or self._queue.qsize() >= QUEUE_EVENTS * share:
+        number = self._ring.put(line, level)
+        if not number:
             self._dropped += 1
-            self._losses.add(_NAMES[level], seq)
-            return
-        item = Waiting(ring.put(line), level)
-        if self._waiting_since is None:
-            self._waiting_since = time.monotonic()
+            self._losses.add(level, seq)
+            if observe is None:
+                return 0
+        item = (number, level, observe, fields) if observe is not None else (number, level, None, _NOTHING)
         if threading.get_ident() == self._thread:
             self._queue.put_nowait(item)
         else:
-            with contextlib.suppress(
-                RuntimeError
-            ):  # The loop is gone; what lies in the ring is still written at the close.
-                self._loop.call_soon_threadsafe(self._queue.put_nowait, item)
+            # When the loop is gone, what lies in the ring is still written at the close.
+            with contextlib.suppress(RuntimeError):
+                self._queue.put_from_thread(item)
+        return number
+
+    def check_durable(self) -> None:
+        """Raise ``NotDurable`` when the disk is known not to take anything."""
+        if self._writer.failing_since is not None:
+            raise NotDurable(f"the event log cannot be written: {self._writer.failure}")
+
+    async def flushed(self, number: int) -> None:
+        """Return when the event with that number is flushed. Raises ``NotDurable``."""
+        if not number:
+            raise NotDurable("the event log is full")
+        await self._writer.flushed(number)
 
     def status(self) -> Status:
         """How the log is doing, as figures."""
-        now = time.monotonic()
         failing = self._writer.failing_since
+        waiting = self._writer.waiting
         return Status(
-            queue_depth=self._queue.qsize(),
-            oldest_seconds=now - self._waiting_since if self._waiting_since is not None else 0.0,
+            queue_depth=waiting,
+            oldest_seconds=self._age(self._ring.head - waiting + 1) if waiting else 0.0,
             ring_bytes=self._ring.size,
             ring_used_bytes=self._ring.used,
-            written=self._writer.written,
+            written=self._ring.head - waiting - self._accepted_at_open,
             dropped=self._dropped,
-            failing_seconds=now - failing if failing is not None else 0.0,
+            lost=self._lost,
+            failing_seconds=time.monotonic() - failing if failing is not None else 0.0,
             failure=self._writer.failure if failing is not None else "",
         )
+
+    def _age(self, number: int) -> float:
+        """Seconds since the line of that number was accepted, by its timestamp."""
+        start = self._ring.end_of(number - 1)
+        begun = b"".join(self._ring.between(start, start + len(_STAMP)))
+        return max(0.0, time.time() - datetime.fromisoformat(begun[14:38].decode()).timestamp())
 
     @property
     def running(self) -> bool:
         """Whether the writer is there to take events."""
-        return self._task is not None and not self._task.done()
+        return bool(self._tasks) and not self._tasks[0].done()
 
     def figures(self) -> Windows:
-        """The windows, with everything in them that has happened: also what a disk that does not answer keeps waiting."""
-        observed = self._observed
+        """The windows, with everything in them that has happened: also what a disk that does not answer keeps waiting.
+
+        They are those of all workers, from when the first of them began. Not to be asked after `close`.
+        """
+        self._count()
+        self._queue.put_nowait(WAKE)  # What was taken from the queue is still to be written.
+        return self._windows
+
+    def _count(self) -> None:
+        """Take what waits from the queue and count it."""
+        counted = 0
+        for number, _, observe, fields in self._queue.take():
+            counted = number or counted
+            if observe is not None:
+                self._observe(observe, fields, number)
         try:
-            while observed:
-                at, observation = observed.popleft()
-                self._windows.observe(observation, at)
+            self._windows.commit(counted or None)
         except Exception as error:  # Figures may suffer from a bug; neither the log nor who asks must.
             standard_error.error("windows_failed", **describe(error))
-        return self._windows
+
+    def _observe(self, observe: Observe, fields: Fields, number: int) -> None:
+        try:
+            if (observation := observe(fields)) is not None:
+                self._windows.observe(observation, number=number)
+        except Exception as error:  # As above.
+            standard_error.error("windows_failed", **describe(error))
 
     async def _write(self) -> None:
         await self._writer.run()
@@ -231,24 +337,69 @@ class EventLog:
         self._log.direct(None, level="WARNING")
         await self._writer.finish()
 
-    def _after_batch(self) -> None:
-        self._waiting_since = None if self._queue.empty() else time.monotonic()
-        self.figures()
+    async def _tick(self) -> None:
+        """Each second: count, also while a write hangs, tell the other workers, and let the writer look at its clock."""
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            self._count()
+            self._windows.tick()
+            self.publish()
+            self._queue.put_nowait(WAKE)
+
+    def publish(self, **more: float) -> None:
+        """Let other workers know how this one is, with `more` that only the program knows."""
+        status = self.status()
+        self._windows.publish(
+            events_written=status.written,
+            events_dropped=status.dropped,
+            events_lost=status.lost,
+            queue_depth=status.queue_depth,
+            queue_oldest_ms=status.oldest_seconds * 1000,
+            ring_used_bytes=status.ring_used_bytes,
+            ring_bytes=status.ring_bytes,
+            failing_ms=status.failing_seconds * 1000,
+            **more,
+        )
+
+    def _before_batch(self) -> None:
+        self._count()
         self._tell_losses()
 
-    def _tell_losses(self) -> None:
-        if not self._losses.by_level:
+    def _tell_losses(self, of_boot: str | None = None) -> None:
+        told = self._losses.told()
+        if not told:
             return
-        told, self._losses = self._losses, _Losses()
         dropped = self._dropped
-        self._log.own(
-            "events_dropped",
-            from_seq=told.from_seq,
-            to_seq=told.to_seq,
-            count=sum(told.by_level.values()),
-            by_level=told.by_level,
-        )
-        if self._dropped != dropped:  # There was no room even for this: it is told with the next ones.
-            for name, count in told.by_level.items():
-                self._losses.add(name, told.from_seq, count)
-                self._losses.add(name, told.to_seq, 0)
+        of = {"of_boot": of_boot} if of_boot else {}
+        self._log.own("events_dropped", **told, **of)
+        if self._dropped == dropped:  # Else there was no room even for this: it is told with the next ones.
+            self._losses.forget()
+
+    def _make_folder(self) -> None:
+        """The folder again, after somebody deleted it."""
+        if self._workers == 1:
+            self._unlock()
+            self._lock_file = lock_folder(self.folder)
+        else:
+            self.folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+
+
+_NOTHING: dict[str, Any] = {}
+_STAMP = '{"timestamp":"2026-01-01T12:34:56.789Z"'
+
+
+def _take_ring(state: Path, size: int) -> tuple[int, Ring, list[tuple[Path, str]]]:
+    """The first worker number whose ring nobody has, its ring, and what had to be set aside: (file, reason)."""
+    aside: list[tuple[Path, str]] = []
+    for worker in range(1, MAX_WORKERS + 1):
+        path = state / f"worker-{worker}.ring"
+        try:
+            return worker, Ring(size, _SHARES, path), aside
+        except RingInUse:
+            continue
+        except Damaged as damage:
+            there = path.with_name(f"{path.name}.damaged-{int(time.time())}")
+            path.rename(there)
+            aside.append((there, str(damage)))
+            return worker, Ring(size, _SHARES, path), aside
+    raise RingInUse(f"all of {MAX_WORKERS} rings in {state} are in use")

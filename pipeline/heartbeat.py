@@ -37,6 +37,9 @@ declare(
                 "ring_used_bytes": Field("their size"),
                 "events_written": Field("since the start"),
                 "events_dropped": Field("since the start"),
+                "events_lost": Field(
+                    "since the start: accepted by a process that was killed, and not to be read back"
+                ),
                 "clock_drift_ms": Field(
                     "wall clock minus monotonic clock since the last heartbeat: a jump shows here"
                 ),
@@ -98,6 +101,7 @@ async def beat(
             ring_used_bytes=status.ring_used_bytes,
             events_written=status.written,
             events_dropped=status.dropped,
+            events_lost=status.lost,
             clock_drift_ms=round((passed_wall - passed) * 1000, 1),
             **await more(),
         )

@@ -13,47 +13,72 @@ import time
 from typing import Any, Protocol
 
 from . import record
-from .catalogue import LEVELS, PLANS, RESERVED, Level, Observation
+from .catalogue import LEVELS, PLANS, RESERVED, Level, Observe
 from .context import current
 from .redact import REDACTED, redacted, redacted_fields, secret_name
 
 SERVICE = "chatkit-backend"
+DURABLE = 45
+"""The rank of what is waited for: an event of level INFO that has room where an error has, and that no `LOG_LEVEL` leaves out."""
 OWN = 50
 """The rank of what the log tells of itself: above every level."""
+
+Fields = dict[str, Any]
+
+
+class NotDurable(Exception):
+    """The event log cannot promise now that an event survives a power cut."""
 
 
 class Sink(Protocol):
     """Where encoded events go."""
 
-    def accept(self, line: bytes, level: int, seq: int, observation: Observation | None) -> None:
-        """Take one encoded event. Never waits, never raises, calls come one at a time."""
+    def accept(self, line: bytes, level: int, seq: int, observe: Observe | None, fields: Fields) -> int:
+        """Take one encoded event, and the fields that it was made of where `observe` wants them; its number, 0 when there is no room.
+
+        Never waits, never raises; calls come one at a time.
+        """
+
+    def check_durable(self) -> None:
+        """Raise ``NotDurable`` when the disk is known not to take anything."""
+
+    async def flushed(self, number: int) -> None:
+        """Return when the event with that number is flushed. Raises ``NotDurable``."""
 
 
 class StandardError:
     """The sink before the log is open and after it is closed."""
 
-    def accept(self, line: bytes, level: int, seq: int, observation: Observation | None) -> None:  # noqa: ARG002
+    def accept(self, line: bytes, level: int, seq: int, observe: Observe | None, fields: Fields) -> int:  # noqa: ARG002
         """Write `line` to standard error, if there still is one."""
         try:
             sys.stderr.buffer.write(line)
             sys.stderr.buffer.flush()
         except (OSError, ValueError, AttributeError):
-            pass  # Nobody is left to tell.
+            return 0  # Nobody is left to tell.
+        return seq
+
+    def check_durable(self) -> None:
+        """It never is."""
+        raise NotDurable("the event log is not open")
+
+    async def flushed(self, number: int) -> None:  # noqa: ARG002
+        """It never is."""
+        self.check_durable()
 
 
 class Log:
     """One program's events. A module takes the shared `log`; `eventlog` directs it to disk."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # re-entrant: a value's own __str__ may log
+        self._lock = threading.RLock()  # re-entrant: a finaliser may log
         self._threshold = LEVELS["INFO"]
         self._sink: Sink = StandardError()
         self._seq = 0
-        self._second = -1
-        self._prefix = ""
-        self.boot = ""
-        self._version = ""
-        self._config = ""
+        self._millisecond = -1
+        self._stamp = ""
+        self._kinds: dict[tuple[str, str], str] = {}
+        self.identify(boot="", version="", config="")
 
     def direct(self, sink: Sink | None, *, level: Level = "INFO") -> None:
         """Send events to `sink` from now on; None is standard error."""
@@ -64,7 +89,9 @@ class Log:
     def identify(self, *, boot: str, version: str, config: str) -> None:
         """Name the process start whose events these are; `seq` begins at 1 again."""
         with self._lock:
-            self.boot, self._version, self._config = boot, version, config
+            self.boot = boot
+            self._boot = f',"boot":{record.text(boot)},"seq":'
+            self._about = f',"version":{record.text(version)},"config":{record.text(config)}'
             self._seq = 0
 
     def debug(self, event: str, /, **fields: Any) -> None:
@@ -83,66 +110,91 @@ class Log:
         """Record something that is broken."""
         self._emit("ERROR", 40, event, fields)
 
+    async def durable(self, event: str, /, **fields: Any) -> None:
+        """Record a fact, and return when it is flushed to the disk: no power cut takes it away.
+
+        Raises ``NotDurable`` when the disk does not take it now; the event may then be in the log all the same, later.
+        """
+        self._sink.check_durable()
+        await self._sink.flushed(self._emit("INFO", DURABLE, event, fields))
+
     def own(self, event: str, /, **fields: Any) -> None:
         """Record, as a warning, something about the log itself: room is kept for it when there is none for anything else."""
         self._emit("WARNING", OWN, event, fields)
 
     def line(self, level: Level, event: str, **fields: Any) -> bytes:
         """The next event as a line that the caller writes itself; it has its place in `seq`."""
+        before, after, body = self._encoded(level, event, fields)
         with self._lock:
-            return self._encoded(level, event, fields)
+            return self._joined(before, after, body)
 
-    def _emit(self, level: Level, number: int, event: str, fields: dict[str, Any]) -> None:
+    def _emit(self, level: Level, number: int, event: str, fields: Fields) -> int:
         try:
             plan = PLANS.get(event)
-            if number < self._threshold and not (plan is not None and plan.always):
-                return
-            observation = None
             if plan is None:
+                if number < self._threshold:
+                    return 0
+                observe = None
                 fields = _unknown(fields)
             else:
-                if fields.keys() <= plan.known:
-                    for name in plan.free:
+                known, free, always, observe = plan
+                if number < self._threshold and not always:
+                    return 0
+                if not known.issuperset(fields):
+                    fields = _partly_known(fields, known, free)
+                elif free:
+                    for name in free:
                         if name in fields:
                             fields[name] = redacted(fields[name])
-                else:
-                    fields = _partly_known(fields, plan.known, plan.free)
-                if plan.observe is not None:
-                    observation = plan.observe(fields)
         except Exception as error:  # A value whose own methods fail must not fail the caller.
-            event, fields, observation = str(event)[:128], {"log_call_failed": type(error).__name__}, None
+            event, fields, observe = str(event)[:128], {"log_call_failed": type(error).__name__}, None
+        before, after, body = self._encoded(level, event, fields)
         with self._lock:
-            line = self._encoded(level, event, fields)
-            self._sink.accept(line, number, self._seq, observation)
+            line = self._joined(before, after, body)
+            return self._sink.accept(line, number, self._seq, observe, fields)
 
-    def _encoded(self, level: Level, event: str, fields: dict[str, Any]) -> bytes:
-        self._seq += 1
+    def _encoded(self, level: Level, event: str, fields: Fields) -> tuple[str, str, bytes]:
+        """What stands before `seq` in the line and behind it, and the event's own fields.
+
+        All of it that may call others' code happens here, outside the lock.
+        """
+        try:
+            kind = self._kinds[level, event]
+        except KeyError:
+            kind = self._kind(level, event)
         request = current()
-        head: dict[str, Any] = {
-            "timestamp": self._timestamp(),
-            "level": level,
-            "service": SERVICE,
-            "event": event,
-            "request_id": None if request is None else request.request_id,
-            "boot": self.boot,
-            "seq": self._seq,
-            "version": self._version,
-            "config": self._config,
-        }
-        if request is not None and request.trace_id is not None:
-            head["trace_id"] = request.trace_id
-            head["span_id"] = request.span_id
-        head.update(fields)
-        return record.encode(head)
+        if request is None:
+            before, after = f"{kind}null{self._boot}", self._about
+        else:
+            before, after = f"{kind}{request.head}{self._boot}", f"{self._about}{request.trace}"
+        return before, after, record.encode(fields, _ROOM - len(before) - len(after))
 
-    def _timestamp(self) -> str:
-        """Now, as `2026-01-01T12:34:56.789Z`; what changes once a second is made once a second."""
+    def _kind(self, level: Level, event: str) -> str:
+        kind = f',"level":"{level}","service":"{SERVICE}","event":{record.text(event)},"request_id":'
+        if event in PLANS:  # What others make up is not kept.
+            self._kinds[level, event] = kind
+        return kind
+
+    def _joined(self, before: str, after: str, body: bytes) -> bytes:
+        """The line, with the next number and the time. Called under the lock."""
+        seq = self._seq = self._seq + 1
         now = time.time()
-        second = int(now)
-        if second != self._second:
-            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
-            self._second = second
-        return f"{self._prefix}{int((now - second) * 1000):03d}Z"
+        if (millisecond := int(now * 1000)) != self._millisecond:
+            self._stamp = _stamp(millisecond)
+            self._millisecond = millisecond
+        head = f"{self._stamp}{before}{seq}{after}".encode()
+        return b"%b%b%b" % (head, b"," if len(body) > len(_EMPTY) else b"", body[1:])
+
+
+_EMPTY = b"{}\n"
+_ROOM = record.LINE_LIMIT - len(record.MARK) - len('{"timestamp":"2026-01-01T12:34:56.789Z"') - 20
+"""Bytes for all of a line but its timestamp and its number."""
+
+
+def _stamp(millisecond: int) -> str:
+    """The beginning of a line that is written `millisecond` ms after the epoch: `{"timestamp":"2026-01-01T12:34:56.789Z"`."""
+    second, rest = divmod(millisecond, 1000)
+    return time.strftime(f'{{"timestamp":"%Y-%m-%dT%H:%M:%S.{rest:03d}Z"', time.gmtime(second))
 
 
 def _unknown(fields: dict[str, Any]) -> dict[str, Any]:

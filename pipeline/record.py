@@ -14,6 +14,9 @@ import orjson
 LINE_LIMIT = 8_000
 """The longest line in bytes, newline included."""
 
+MARK = b',"recovered":true'
+"""What a line that was found in the ring of a dead process says of itself; every line leaves room for it."""
+
 # The newline is the terminator; a record's own newlines are escaped by JSON.
 # Dataclasses and times come to us: a field that is not set, or a time zone that fails, would end the process inside orjson.
 _OPTIONS = (
@@ -32,8 +35,8 @@ Item = TypeVar("Item")
 _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 
-def encode(record: Mapping[str, Any]) -> bytes:
-    """`record` as one line of UTF-8 JSON with its newline. Never raises.
+def encode(record: Mapping[str, Any], limit: int = LINE_LIMIT) -> bytes:
+    """`record` as one line of UTF-8 JSON with its newline, at most `limit` bytes. Never raises.
 
     Bytes, sets, lone surrogates, huge integers, cycles, deep nesting and objects become something printable;
     not-a-number becomes null. A value that makes the line too long is cut and named in `truncated`.
@@ -42,9 +45,19 @@ def encode(record: Mapping[str, Any]) -> bytes:
         line = orjson.dumps(record, _printable, _OPTIONS)
     except Exception:
         line = orjson.dumps({_text(key): _printable(value) for key, value in record.items()}, option=_OPTIONS)
-    if len(line) <= LINE_LIMIT:
+    if len(line) <= limit:
         line = _escaped(line)
-    return line if len(line) <= LINE_LIMIT else _shortened(record)
+    return line if len(line) <= limit else _shortened(record, limit)
+
+
+def text(value: str) -> str:
+    """A short text as JSON has it, quotes included: its first 128 characters. Never raises."""
+    return _escaped(orjson.dumps(_text(value)[:_MAX_NAME])).decode()
+
+
+def marked(line: bytes) -> bytes:
+    """`line` as one that was recovered."""
+    return line[:-2] + MARK + line[-2:]
 
 
 def _escaped(line: bytes) -> bytes:
@@ -145,10 +158,10 @@ class _Part(NamedTuple):
     empty: int
 
 
-def _shortened(record: Mapping[str, Any]) -> bytes:
+def _shortened(record: Mapping[str, Any], limit: int) -> bytes:
     """The line with its largest values cut until it fits, small ones whole, in their order."""
     parts: dict[str, _Part] = {}
-    room = LINE_LIMIT - _NOTE
+    room = limit - _NOTE
     for key, held in record.items():
         name = _text(key)
         empty = _size(name, "")
@@ -164,7 +177,7 @@ def _shortened(record: Mapping[str, Any]) -> bytes:
     # What is shared out is what the names leave.
     share = _fair_share(
         [max(0, part.size - part.empty) for part in parts.values()],
-        LINE_LIMIT - _NOTE - sum(part.empty for part in parts.values()),
+        limit - _NOTE - sum(part.empty for part in parts.values()),
     )
     short: dict[str, Any] = {}
     truncated: list[str] = []

@@ -1,51 +1,288 @@
-"""The ring: where encoded lines wait for the writer, in one preallocated buffer.
+"""The ring: where encoded lines wait for the writer, in a preallocated file that outlives the process.
 
-Lines are copied in at `put` and never kept as objects of their own: a queue of `bytes` costs a page fault an event. A
-place is the distance in bytes from the beginning of time; the buffer holds those from `tail` to `head`, each at its place
-modulo the size, and a line may wrap around the end.
+`put` copies a line into a memory-mapped file and publishes it with one aligned store. What the kernel has, a killed
+process cannot take back: whatever was put is there at the next start. The file's blocks are reserved when it is made, so a
+full disk cannot fault the mapping.
 
-    buffer   |---- free ----|==== waiting ====|---- free ----|
-                            tail              head
+Format, version 1; words are 64 bits in the machine's order:
+
+    0       header: MAGIC, bytes of data, number of slots, head, tail, then the owner (see `Owner`) and the losses
+    4,096   slots, two words each: where the line ends; its CRC-32, mixed with its number, below its level
+    …       data: the lines, one after the other, each with its newline; one may wrap around the end
+
+Lines are numbered 1, 2, 3… for the life of the file. Line n has the slot n modulo their number; it lies between the place where
+line n-1 ends and its own, and a place is a distance from the beginning of time, found at its remainder by the size.
+Lines up to `tail` are safe elsewhere; those up to `head` are whole. Nothing between is believed without its checksum, which
+matters after a power cut, when the kernel may have kept some pages of the file and not others.
+
+    data   |---- free ----|==== written, not flushed ====|==== waiting ====|---- free ----|
+                          tail                                             head
 """
+
+import contextlib
+import fcntl
+import mmap
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple, Self
+from zlib import crc32
+
+MAGIC = int.from_bytes(b"CKRING01", "little")
+HEADER_BYTES = 4_096
+SLOTS = 1 << 15
+MAX_LINE = 8_000
+"""A line is never longer (see `record`); a slot that says otherwise is damaged."""
+
+_SLOT_BYTES = 16
+_MAGIC, _SIZE, _SLOTS, _HEAD, _TAIL, _PID, _BOOT, _RUN = range(8)
+_LOSSES = 16
+_WORDS = HEADER_BYTES // 8
+_MASK = 0xFFFFFFFF
+
+
+class RingInUse(Exception):
+    """Another process has the ring."""
+
+
+class Damaged(Exception):
+    """The file is no ring, or not one that can be read."""
+
+
+class Owner(NamedTuple):
+    """Which process writes a ring: its boot, and the run of the server that it is a worker of."""
+
+    boot: str
+    run: str
+    pid: int
+
+
+class Held(NamedTuple):
+    """One line that a ring holds: its number, level, and bytes, or None where they are damaged."""
+
+    number: int
+    level: int
+    line: bytes | None
 
 
 class Ring:
-    """A bounded first-in-first-out buffer of bytes, `size` long. `head` and `tail` only ever grow."""
+    """A bounded first-in-first-out buffer of lines in a file, or in private memory when there is no `path`.
 
-    def __init__(self, size: int) -> None:
+    `shares` says for each level how much of the ring may be in use for a line of that level still to be taken. Only one process
+    has a ring at a time; within it calls come one at a time.
+    """
+
+    def __init__(
+        self, size: int, shares: Mapping[int, float], path: Path | None = None, *, slots: int = SLOTS
+    ) -> None:
+        """Open the ring at `path`, or make it `size` bytes long.
+
+        A ring that is there is taken as it is, whatever its size, so that what it holds can be read; `renew` comes later.
+        Raises ``RingInUse``, ``Damaged`` and ``OSError``.
+        """
+        self._shares = dict(shares)
+        self._file = None if path is None else _taken(path)
+        try:
+            if self._file is None or os.fstat(self._file).st_size == 0:
+                self._format(size, slots)
+            else:
+                self._load()
+        except BaseException:
+            self.close()
+            raise
+
+    def _format(self, size: int, slots: int) -> None:
+        """Make an empty ring of what is there. The magic number comes last: without it the file counts as empty."""
+        assert slots & (slots - 1) == 0, "slots are found by masking"
+        length = HEADER_BYTES + slots * _SLOT_BYTES + size
+        if self._file is None:
+            self._map = mmap.mmap(-1, length)
+        else:
+            os.ftruncate(self._file, 0)
+            os.posix_fallocate(self._file, 0, length)
+            self._map = mmap.mmap(self._file, length)
+        self._attach(size, slots)
+        self._words[_SIZE], self._words[_SLOTS] = size, slots
+        self._words[_MAGIC] = MAGIC
+
+    def _load(self) -> None:
+        assert self._file is not None
+        length = os.fstat(self._file).st_size
+        if length < HEADER_BYTES:
+            raise Damaged(f"it has {length} bytes")
+        self._map = mmap.mmap(self._file, length)
+        header = struct.unpack_from("=5Q", self._map)
+        magic, size, slots, head, tail = header
+        sound = slots and slots & (slots - 1) == 0 and length == HEADER_BYTES + slots * _SLOT_BYTES + size
+        if magic != MAGIC or not sound or not size:
+            raise Damaged("its header is not one of ours")
+        if not 0 <= head - tail < slots or head >= 1 << 62:
+            raise Damaged("its head and its tail do not belong together")
+        self._attach(size, slots)
+
+    def _attach(self, size: int, slots: int) -> None:
         self.size = size
-        self.head = 0
-        self.tail = 0
-        self._buffer = bytearray(size)
-        self._view = memoryview(self._buffer)
+        self._mask = slots - 1
+        self._base = HEADER_BYTES + slots * _SLOT_BYTES
+        self._view = memoryview(self._map)
+        self._words = self._view[: self._base].cast("Q")
+        self.head = self._words[_HEAD]
+        self.tail = self._words[_TAIL]
+        self.place = self.end_of(self.head)
+        self._at = self._base + self.place % size
+        self._set_limits()
+
+    def _set_limits(self) -> None:
+        """How far each level may go from the present tail on."""
+        start = self.tail_place = self.end_of(self.tail)
+        self._places = {level: start + int(self.size * share) for level, share in self._shares.items()}
+        self._numbers = {level: self.tail + int(self._mask * share) for level, share in self._shares.items()}
+
+    def put(self, line: bytes, level: int) -> int:
+        """Copy `line` in and return its number; 0 when there is no room for one of that level."""
+        check = crc32(line)
+        length = len(line)
+        # From here to the publishing store nothing is called, so that no other `put` can come between (a finaliser that logs).
+        place = self.place + length
+        number = self.head + 1
+        if place > self._places[level] or number > self._numbers[level]:
+            return 0
+        start = self._at
+        end = start + length
+        if end < self._base + self.size:
+            self._map[start:end] = line
+        else:
+            split = self._base + self.size - start
+            self._map[start : start + split] = line[:split]
+            end = self._base + length - split
+            self._map[self._base : end] = line[split:]
+        self._at = end
+        self.place = place
+        words = self._words
+        slot = _WORDS + 2 * (number & self._mask)
+        words[slot] = place
+        words[slot + 1] = (check ^ number) & _MASK | level << 32
+        self.head = words[_HEAD] = number
+        return number
+
+    def end_of(self, number: int) -> int:
+        """The place after line `number`, which is the tail or lies between tail and head."""
+        return self._words[_WORDS + 2 * (number & self._mask)]
+
+    def level_of(self, number: int) -> int:
+        """The level of line `number`."""
+        return self._words[_WORDS + 2 * (number & self._mask) + 1] >> 32
+
+    def between(self, start: int, end: int) -> list[memoryview]:
+        """What lies between two places, in order, as one slice or two; valid until the tail passes it."""
+        if start == end:
+            return []
+        base, size = self._base, self.size
+        first, last = base + start % size, base + end % size
+        if first < last:
+            return [self._view[first:last]]
+        parts = [self._view[first : base + size]]
+        return [*parts, self._view[base:last]] if last > base else parts
+
+    def release(self, number: int) -> None:
+        """Every line up to `number` is safe elsewhere."""
+        self.tail = self._words[_TAIL] = number
+        self._set_limits()
+
+    def held(self) -> Iterator[Held]:
+        """The lines between tail and head, in order, each checked. A place that makes no sense ends the search: what follows is damaged."""
+        start = self.end_of(self.tail)
+        for number in range(self.tail + 1, self.head + 1):
+            end = self.end_of(number)
+            line = None
+            if start < end <= start + MAX_LINE:
+                line = b"".join(self.between(start, end))
+                check = self._words[_WORDS + 2 * (number & self._mask) + 1] & _MASK
+                if (crc32(line) ^ number) & _MASK != check or not line.endswith(b"\n"):
+                    line = None
+                start = end
+            yield Held(number, self.level_of(number) if line is not None else 0, line)
 
     @property
     def used(self) -> int:
-        """Bytes that wait."""
-        return self.head - self.tail
+        """Bytes in use."""
+        return self.place - self.tail_place
 
-    def put(self, line: bytes) -> int:
-        """Copy `line` in and return the place after it. The caller has made sure that it fits."""
-        start = self.head % self.size
-        end = start + len(line)
-        if end <= self.size:
-            self._buffer[start:end] = line
-        else:
-            split = self.size - start
-            self._buffer[start:] = line[:split]
-            self._buffer[: end - self.size] = line[split:]
-        self.head += len(line)
-        return self.head
+    def renew(self, size: int, number: int) -> None:
+        """Begin again, `size` bytes long: a ring that holds nothing, whose next line is the one after `number`."""
+        assert self.head == self.tail, "what a ring holds would be lost"
+        losses = self.losses.tolist()
+        if size != self.size:
+            slots = self._mask + 1
+            self._detach()
+            self._format(size, slots)
+        self._words[_WORDS + 2 * (number & self._mask)] = self.place
+        self._words[_TAIL] = self._words[_HEAD] = self.head = self.tail = number
+        self._set_limits()
+        for index, loss in enumerate(losses):
+            self.losses[index] = loss
 
-    def between(self, start: int, end: int) -> list[memoryview]:
-        """What lies between two places, in order, as one slice or two; valid until it is released."""
-        first, last = start % self.size, end % self.size
-        if start == end:
-            return []
-        if first < last:
-            return [self._view[first:last]]
-        return [self._view[first:], self._view[:last]] if last else [self._view[first:]]
+    @property
+    def owner(self) -> Owner | None:
+        """Who writes the ring, or wrote it last and did not say that it ended."""
+        words = self._words
+        if not words[_PID]:
+            return None
+        return Owner(_text(words[_BOOT]), _text(words[_RUN]), words[_PID])
 
-    def release(self, place: int) -> None:
-        """Everything before `place` is safe elsewhere."""
-        self.tail = place
+    def own(self, owner: Owner | None) -> None:
+        """Say who writes from now on; None is an orderly end."""
+        words = self._words
+        if owner is None:
+            words[_PID] = 0
+            return
+        words[_BOOT], words[_RUN] = _word(owner.boot), _word(owner.run)
+        words[_PID] = owner.pid
+
+    @property
+    def losses(self) -> memoryview:
+        """Sixteen words of the file for whoever counts what the ring could not take."""
+        return self._words[_LOSSES : _LOSSES + 16]
+
+    def close(self) -> None:
+        """Let go of the file, and of its lock."""
+        self._detach()
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _detach(self) -> None:
+        for name in ("_words", "_view"):
+            if (view := self.__dict__.pop(name, None)) is not None:
+                view.release()
+        if (mapped := self.__dict__.pop("_map", None)) is not None:
+            with contextlib.suppress(
+                BufferError
+            ):  # A write that hangs still holds a slice; the mapping goes with the process.
+                mapped.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _taken(path: Path) -> int:
+    """The file at `path`, made if need be, locked for this process; its descriptor."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        raise RingInUse(str(path)) from None
+    return file
+
+
+def _word(text: str) -> int:
+    return int.from_bytes(text.encode()[:8].ljust(8, b"\0"), "little")
+
+
+def _text(word: int) -> str:
+    return word.to_bytes(8, "little").rstrip(b"\0").decode("ascii", "replace")

@@ -1,52 +1,51 @@
-"""The writer task: from the queue to the disk and, with `after_batch`, to the windows.
+"""The writer task: from the ring to the disk.
 
-Everything waiting is taken at once, written in one call and counted in one pass, so the cost of an event falls as the
-load rises. Nothing here raises into a request.
+Everything that waits is written in one call, so the cost of an event falls as the load rises. Nothing here raises into a
+request, and whatever is thrown at the task, it goes on.
 
-The lines themselves lie in the ring; the queue only says that there are some and how urgent they are. A
-place in the ring is released when the bytes before it are written, so a write that fails is simply tried again: from the
-very byte at which it stopped when the file stays the same, from the beginning of the first unfinished line when it has to
-be another.
+A line is in one of three states, and two places in the ring tell them apart:
+
+    tail ──── written, not yet flushed ──── written ──── waiting ──── head
+
+A write that fails is tried again from the very byte at which it stopped. A flush that fails is never retried: what the kernel then
+still has of the file cannot be known, so everything since the last good flush is written again, to a new segment, and readers drop
+the duplicates by (`boot`, `seq`). On a full disk the reserve is given up and only what is urgent is written.
 """
 
 import asyncio
 import errno
+import os
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, NamedTuple
-
-import aiofiles
-from aiofiles.threadpool.binary import AsyncFileIO
+from collections.abc import Callable, Iterator
 
 from .catalogue import LEVELS, Event, Field, declare
-from .log import Log, standard_error
+from .exceptions import EXCEPTION_FIELDS, describe
+from .log import Log, NotDurable, standard_error
+from .reserve import Reserve
 from .ring import Ring
-from .segments import FIRST_LINE_BYTES, create, segment_name
+from .stream import SegmentGone, Segments
+from .waiting import WaitingEvents
 
 declare(
     [
         Event(
-            "segment_opened",
-            "INFO",
-            "The first line of every segment: which process start wrote it, and what came before.",
-            {
-                "segment": Field("the number of the segment within its start, from 1"),
-                "previous": Field("the name of the segment before it in the same start, or null"),
-                "pid": Field("the process"),
-                "python": Field("the interpreter's version"),
-                "format": Field("how to read what follows"),
-                "padding": Field(
-                    "spaces that bring the line to 1,024 bytes, by which shippers know the file"
-                ),
-            },
+            "segment_vanished",
+            "WARNING",
+            "The segment being written was deleted or moved under the server. What it got in the last second is written again.",
+            {"name": Field("the segment's name")},
+            always=True,
+        ),
+        Event(
+            "rotation_postponed",
+            "WARNING",
+            "The next segment cannot be opened; the present one stays in use. Told once for each outage.",
+            {"errno": Field("the error's symbol, such as ENOSPC"), "message": Field("its text", free=True)},
             always=True,
         ),
         Event(
             "log_write_failed",
             "ERROR",
-            "The log cannot be written; events wait in memory. Told on standard error, once for each outage.",
+            "The log cannot be written; events wait in the ring. Told on standard error, once for each outage.",
             {
                 "errno": Field("the error's symbol, such as ENOSPC"),
                 "message": Field("the error's text", free=True),
@@ -58,176 +57,302 @@ declare(
             "WARNING",
             "The log can be written again.",
             {"seconds": Field("how long it could not be"), "errno": Field("the error that it began with")},
+            always=True,
+        ),
+        Event(
+            "log_writer_failed",
+            "ERROR",
+            "A bug in the writer: it goes on. Told on standard error.",
+            EXCEPTION_FIELDS,
         ),
     ]
 )
 
-ERROR_LEVEL = LEVELS["ERROR"]
+FLUSH_SECONDS = 1.0
+"""How old an ordinary line gets at most before it is flushed."""
+_UNFLUSHED = 0.25  # the part of the ring that may hold lines which are written and not flushed
 _RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
-
-
-class Waiting(NamedTuple):
-    """One event on the queue: where its bytes end in the ring, and its level."""
-
-    place: int
-    level: int
-
-
-class Rotation(NamedTuple):
-    """When a segment ends: at `max_bytes`, or when it is `max_seconds` old."""
-
-    max_bytes: int
-    max_seconds: float
+_FLUSH_RETRY_SECONDS = (0.0, 1.0, 5.0, 30.0)  # each costs a segment
+_ROTATION_RETRY_SECONDS = 10.0
+_ERROR = LEVELS["ERROR"]
 
 
 class Writer:
-    """Takes word of events from `queue` and their bytes from `ring`; appends to segments in `folder`."""
+    """Takes word of events from `queue` and their bytes from `ring`; appends them to `segments`.
+
+    `before_batch` is called before each write; `make_folder`, in the writer's thread, when the folder has gone.
+    """
 
     def __init__(
         self,
         log: Log,
-        folder: Path,
         ring: Ring,
-        queue: "asyncio.Queue[Waiting | None]",
+        queue: WaitingEvents,
+        segments: Segments,
+        reserve: Reserve,
         *,
-        rotation: Rotation,
         linger_seconds: float,
-        about: Mapping[str, Any],
-        after_batch: Callable[[], None],
+        before_batch: Callable[[], None],
+        make_folder: Callable[[], None],
     ) -> None:
         self._log = log
-        self._folder = folder
         self._ring = ring
         self._queue = queue
-        self._rotation = rotation
+        self._segments = segments
+        self._reserve = reserve
         self._linger = linger_seconds
-        self._about = about
-        self._after_batch = after_batch
-        # One thread, and its own: a hung disk must not hold up whoever else uses the loop's executor.
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="event-log")
-        self._file: AsyncFileIO | None = None
-        self._number = 0
-        self._name: str | None = None
-        self._bytes = 0
-        self._opened = 0.0
-        self._place = 0  # how far the ring is written, perhaps into the middle of a line
-        self._opening: bytes | None = None
-        self.written = 0
+        self._before_batch = before_batch
+        self._make_folder = make_folder
+        self._number = ring.tail  # the last line that is wholly written
+        self._place = ring.tail_place  # how far the ring is written, perhaps into the middle of a line
+        self._recovered = (b"", ring.tail)
+        self._lead = memoryview(b"")  # what is left of the recovered lines, which come first
+        self._ahead: list[tuple[int, int]] = []  # places of lines that were written before their turn
+        self._durable: list[tuple[int, asyncio.Future[None]]] = []
+        self._flushed_at = time.monotonic()
+        self._failed_flushes = 0
+        self._rotate_after = 0.0
+        self._full = False
+        self._stopping = False
         self.failing_since: float | None = None
         self.failure = ""
 
     async def open(self) -> None:
         """Open the first segment. Raises ``OSError`` when the folder does not take it."""
-        await self._rotate()
+        await self._segments.begin()
+        await self._segments.run(self._reserve.take)
+
+    def lead(self, lines: bytes, until: int) -> None:
+        """Before anything else `lines` are to be written; they stand for what the ring holds up to its line `until`."""
+        self._recovered = (lines, until)
+        self._begin_at_tail()
 
     async def run(self) -> None:
-        """Write until None comes through the queue."""
-        stopping = False
-        while not stopping:
-            batch = [await self._queue.get()]
-            first = batch[0]
-            if self._linger and first is not None and first.level < ERROR_LEVEL:
-                # Under load a short wait makes batches of hundreds instead of chasing the tail; an error need not wait.
-                await asyncio.sleep(self._linger)
-            while not self._queue.empty():
-                batch.append(self._queue.get_nowait())
-            await self._write(self._ring.head)
-            stopping = None in batch
-            self.written += len(batch) - stopping
-            self._after_batch()
+        """Write until `stop`."""
+        while not self._stopping:
+            try:
+                await self._wait()
+                await self._round()
+            except Exception as error:  # A bug here must not end the log: promise 7.
+                standard_error.error("log_writer_failed", **describe(error))
+                await asyncio.sleep(_RETRY_SECONDS[-1])
 
     async def finish(self) -> None:
-        """Write what is left and close the segment."""
-        await self._write(self._ring.head)
-        await self._close_file()
-        self._executor.shutdown(wait=False)
+        """Write what is left, flush it, and close."""
+        while True:
+            await self._round(last=True)
+            if not self.waiting:
+                break
+        await self._segments.close()
+        await self._segments.run(self._reserve.give)
+
+    def stop(self) -> None:
+        """End `run` soon."""
+        self._stopping = True
+
+    @property
+    def waiting(self) -> int:
+        """How many lines are not written."""
+        return self._ring.head - self._number
+
+    async def flushed(self, number: int) -> None:
+        """Return when line `number` is flushed, and its segment's entry in the folder. Raises ``NotDurable``."""
+        if number > self._ring.tail:
+            done = asyncio.get_running_loop().create_future()
+            self._durable.append((number, done))
+            await done
+
+    async def _wait(self) -> None:
+        """Until there is something to do; under load a little longer, for batches of hundreds instead of chasing the tail."""
+        level = (await self._queue.first())[1]
+        if 0 < level < _ERROR and self._linger:
+            await asyncio.sleep(self._linger)
+
+    async def _round(self, *, last: bool = False) -> None:
+        """Write everything that waits, and flush when that is due."""
+        self._before_batch()
+        until = self._ring.head
+        await self._write(until)
+        if (last or self._flush_is_due()) and not await self._flush():
+            await self._write(until)
+            if last:
+                await self._flush()
+
+    def _flush_is_due(self) -> bool:
+        if self._number == self._ring.tail:
+            return False
+        since = time.monotonic() - self._flushed_at
+        if self._failed_flushes:
+            return since >= _FLUSH_RETRY_SECONDS[min(self._failed_flushes, len(_FLUSH_RETRY_SECONDS)) - 1]
+        unflushed = self._ring.end_of(self._number) - self._ring.tail_place
+        return bool(self._durable) or since >= FLUSH_SECONDS or unflushed > self._ring.size * _UNFLUSHED
 
     async def _write(self, until: int) -> None:
-        """Put the ring's bytes up to the place `until` into segments, however often it takes."""
+        """Put the ring's lines up to `until` into segments, however often it takes."""
         attempt = 0
-        while self._ring.tail < until:
+        while self._number < until or self._lead:
             try:
-                if self._file is None or self._is_due():
+                if self._full:
+                    await self._write_urgent()
+                if not self._segments.is_open or self._is_due():
                     await self._rotate()
                 await self._append(until)
             except (
                 Exception
             ) as error:  # Also what is no OSError: a thread that cannot start, a file closed under us.
                 self._failed(error)
+                self._refuse(error)
+                await self._make_way(error, attempt)
                 await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)])
                 attempt += 1
-                if attempt % 2 == 0 and not is_full(error):
-                    await self._abandon()
-            else:
-                self._ring.release(until)
         self._resumed()
 
+    async def _make_way(self, error: Exception, attempt: int) -> None:
+        """What may help the next attempt. Never raises."""
+        try:
+            if is_full(error):
+                if not self._full:
+                    await self._segments.run(self._reserve.give)
+                self._full = True
+            elif isinstance(error, FileNotFoundError):
+                await self._segments.run(self._make_folder)
+            elif attempt % 2:
+                await self._abandon()
+        except Exception as another:  # It is tried again, and `failure` has the first one's name.
+            self._failed(another)
+
     async def _append(self, until: int) -> None:
-        assert self._file is not None
-        while self._place < until:
-            # A write may be short without an exception: what counts is what it says it took.
-            part = self._ring.between(self._place, until)[0]
-            taken = await self._file.write(part)
-            self._place += taken
-            self._bytes += taken
+        while self._lead:
+            self._lead = self._lead[await self._segments.write(self._lead) :]
+        for start, end in self._turns(until):
+            self._place = start
+            while self._place < end:
+                self._place += await self._segments.write(self._ring.between(self._place, end)[0])
+        self._number, self._place = until, self._ring.end_of(until)
+        if self._ahead:
+            self._ahead = [(start, end) for start, end in self._ahead if start >= self._place]
+
+    def _turns(self, until: int) -> Iterator[tuple[int, int]]:
+        """The places still to be written up to the line `until`: without those that were written ahead."""
+        place, last = self._place, self._ring.end_of(until)
+        for start, end in [*self._ahead, (last, last)]:
+            if place <= start <= last:
+                if place < start:
+                    yield place, start
+                place = end
+
+    async def _write_urgent(self) -> None:
+        """On a full disk: what fits into the reserve. Returns when there is room again, raises ``OSError`` while there is none."""
+        if await self._segments.run(self._reserve.take):
+            self._full = False
+            return
+        if self._segments.is_open and not self._lead:
+            await self._append_urgent()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async def _append_urgent(self) -> None:
+        """The rest of a line that was begun, then errors and what the log tells of itself, wherever they stand in the ring."""
+        ring = self._ring
+        self._number = self._whole()
+        if self._place > ring.end_of(self._number):
+            await self._append(self._number + 1)
+        for number in range(self._number + 1, ring.head + 1):
+            start, end = ring.end_of(number - 1), ring.end_of(number)
+            if ring.level_of(number) < _ERROR or (start, end) in self._ahead:
+                continue
+            line = memoryview(b"".join(ring.between(start, end)))
+            taken = await self._segments.write(line)
+            if taken < len(line):  # Half a line in the middle of a segment would be damage.
+                await self._segments.cut(taken)
+                return
+            self._ahead.append((start, end))
+
+    def _whole(self) -> int:
+        """The last line that is wholly written."""
+        number = self._number
+        while number < self._ring.head and self._ring.end_of(number + 1) <= self._place:
+            number += 1
+        return number
+
+    async def _flush(self) -> bool:
+        """Make what is written safe and release it. False when it is not, and all since the last good flush must be written again."""
+        number = self._number
+        try:
+            if self._segments.is_open:
+                await self._segments.sync()
+        except SegmentGone as gone:
+            await self._begin_again()
+            await self._make_way(FileNotFoundError(), 0)
+            self._log.own("segment_vanished", name=str(gone))
+            return False
+        except Exception as error:
+            self._failed_flushes += 1
+            self._flushed_at = time.monotonic()
+            self._failed(error)
+            if self._failed_flushes > 1:
+                self._refuse(error)
+            await self._begin_again()
+            return False
+        self._failed_flushes = 0
+        self._flushed_at = time.monotonic()
+        self._ring.release(number)
+        waiting, self._durable = self._durable, []
+        for waited, done in waiting:
+            if waited > number:
+                self._durable.append((waited, done))
+            elif not done.done():
+                done.set_result(None)
+        self._resumed()
+        return True
+
+    async def _begin_again(self) -> None:
+        """Everything since the last good flush goes to another segment."""
+        await self._segments.close()
+        self._begin_at_tail()
+
+    def _begin_at_tail(self) -> None:
+        lines, until = self._recovered
+        if self._ring.tail < until:
+            self._lead, self._number = memoryview(lines), until
+        else:
+            self._number = self._ring.tail
+        self._place = self._ring.end_of(self._number)
+        self._ahead = []
+
+    async def _abandon(self) -> None:
+        """Leave a segment that takes no more to its fate; what it did not take whole goes to the next one."""
+        whole = self._whole()
+        if self._segments.is_open:
+            try:
+                await self._segments.sync()
+            except (OSError, SegmentGone):
+                await self._begin_again()
+                return
+        if self._lead:
+            await self._begin_again()
+            return
+        await self._segments.close()
+        self._number, self._place = whole, self._ring.end_of(whole)
 
     def _is_due(self) -> bool:
         # Only between lines: a segment that ended inside one would tear it.
-        if self._place != self._ring.tail:
-            return False
-        age = time.monotonic() - self._opened
-        return self._bytes >= self._rotation.max_bytes or age >= self._rotation.max_seconds
+        between = self._place == self._ring.end_of(self._number) and not self._lead
+        return between and self._segments.is_due and time.monotonic() >= self._rotate_after
 
     async def _rotate(self) -> None:
-        """Begin the next segment; the one in use stays in use if that fails."""
-        name = segment_name(time.time(), self._log.boot, self._number + 1)
+        """Begin the next segment. The present one is flushed first, and stays in use when the next cannot be opened."""
+        if self._segments.is_open:
+            await self._flush()
         try:
-            file = await self._begin(self._folder / name)
-        except OSError:
-            if self._file is None:
+            await self._segments.begin()
+        except OSError as error:
+            if not self._segments.is_open:
                 raise
-            self._opened, self._bytes = time.monotonic(), 0  # try again when it would be due once more
-            return
-        await self._close_file()
-        self._file, self._name, self._number = file, name, self._number + 1
-        self._opened = time.monotonic()
-
-    async def _begin(self, path: Path) -> AsyncFileIO:
-        """A new segment with its first line written. Raises ``OSError`` and leaves no file behind."""
-        if self._opening is None:  # one that could not be written is kept: it has its place in `seq`
-            self._opening = self._first_line()
-        file = await aiofiles.open(path, "xb", buffering=0, opener=create, executor=self._executor)
-        try:
-            taken = 0
-            while taken < len(self._opening):
-                taken += await file.write(self._opening[taken:])
-        except OSError:
-            await file.close()
-            path.unlink(missing_ok=True)  # noqa: ASYNC240 - it is our own, new and empty
-            raise
-        self._bytes, self._opening = taken, None
-        return file
-
-    def _first_line(self) -> bytes:
-        line = self._log.line(
-            "INFO", "segment_opened", segment=self._number + 1, previous=self._name, **self._about, padding=""
-        )
-        return line[:-3] + b" " * (FIRST_LINE_BYTES - len(line)) + line[-3:]
-
-    async def _abandon(self) -> None:
-        """Leave the segment to its fate; what it did not take whole goes to the next one."""
-        await self._close_file()
-        done = b"".join(self._ring.between(self._ring.tail, self._place))
-        self._ring.release(self._ring.tail + done.rfind(b"\n") + 1)
-        self._place = self._ring.tail
-
-    async def _close_file(self) -> None:
-        if self._file is not None:
-            file, self._file = self._file, None
-            try:
-                await file.close()
-            except Exception as error:  # As above: the writer outlives whatever a file throws.
-                self._failed(error)
+            if not self._rotate_after:
+                self._log.own("rotation_postponed", errno=symbol(error), message=str(error))
+            self._rotate_after = time.monotonic() + _ROTATION_RETRY_SECONDS
+        else:
+            self._rotate_after = 0.0
 
     def _failed(self, error: Exception) -> None:
         if self.failing_since is None:
@@ -237,8 +362,15 @@ class Writer:
                 "log_write_failed", errno=self.failure, message=str(error), waiting_bytes=self._ring.used
             )
 
+    def _refuse(self, error: Exception) -> None:
+        """Who waits for a flush is told that it will not come."""
+        waiting, self._durable = self._durable, []
+        for _, done in waiting:
+            if not done.done():
+                done.set_exception(NotDurable(f"the event log cannot be written: {symbol(error)}"))
+
     def _resumed(self) -> None:
-        if self.failing_since is not None:
+        if self.failing_since is not None and not self._failed_flushes and not self._full:
             seconds = round(time.monotonic() - self.failing_since, 3)
             self.failing_since = None
             self._log.own("log_write_resumed", seconds=seconds, errno=self.failure)

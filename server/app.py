@@ -24,7 +24,7 @@ from pipeline.heartbeat import LoopLag, beat
 from pipeline.log import log
 from pipeline.reader import last_start
 from pipeline.segments import FolderInUse
-from pipeline.writer import Rotation
+from pipeline.stream import Rotation
 
 from . import routes
 from .chat.extract import ExtractiveAnswerer
@@ -118,6 +118,11 @@ class Server:
     async def _start(self) -> tuple[str, str]:
         settings = self.settings
         asyncio.get_running_loop().set_default_executor(ContextExecutor(thread_name_prefix="worker"))
+        with step(
+            "keep state", f"Make the folder writable, or set STATE_DIR (now {settings.state_dir}).", OSError
+        ):
+            settings.state_dir.mkdir(parents=True, exist_ok=True)
+            key = _signing_key(settings)
         with (
             step(
                 "write the log",
@@ -137,6 +142,7 @@ class Server:
                 ring_bytes=settings.log_ring_bytes,
                 linger_seconds=settings.log_linger_ms / 1000,
                 rotation=Rotation(settings.log_segment_bytes, settings.log_segment_seconds),
+                state=settings.state_dir,
             ).open()
         bridge.take_over_logging(LEVELS[settings.log_level])
         logging.getLogger("alembic").setLevel(logging.WARNING)  # `database_migrated` says it in one line
@@ -152,10 +158,7 @@ class Server:
             asyncio.create_task(beat(events, lag, lambda: _vitals(meter, health)), name="heartbeat"),
         ]
 
-        with step(
-            "keep a key", f"Make the folder writable, or set STATE_DIR (now {settings.state_dir}).", OSError
-        ):
-            addresses = Addresses(settings.trusted_proxies, _signing_key(settings))
+        addresses = Addresses(settings.trusted_proxies, key)
         app = self._application(events, store, health, meter, addresses)
         runner = self._runner = Runner(
             app,
@@ -264,7 +267,6 @@ def _signing_key(settings: Settings) -> bytes:
     if settings.secret_keys:
         return settings.secret_keys[0].encode()
     path = Path(settings.state_dir) / "development-key"
-    path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         # Written beside and renamed, so that there is never half a key.
         draft = path.with_suffix(".new")

@@ -10,6 +10,7 @@ a client can tell that what it has is not all.
 
 from aiohttp import web
 
+from pipeline.log import NotDurable
 from server.errors import (
     ChatKitError,
     Forbidden,
@@ -39,6 +40,7 @@ _FAMILY: dict[int, type[ChatKitError]] = {
         ServiceUnavailable,
     )
 }
+RETRY_SECONDS = 10
 _KEPT = ("Allow", "Retry-After", "WWW-Authenticate")
 
 
@@ -51,6 +53,11 @@ def errors() -> Middleware:
             return await send(request, await handler(request))
         except ChatKitError as error:
             answer = error
+        except NotDurable:
+            answer = ServiceUnavailable(
+                "This cannot be recorded safely right now, so it was not done. Please try again later.",
+                retry_after=RETRY_SECONDS,
+            )
         except web.HTTPException as refused:
             if refused.status < 400:
                 return await send(request, web.Response(status=refused.status, headers=refused.headers))

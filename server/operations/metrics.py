@@ -65,6 +65,7 @@ def figures(app: web.Application) -> dict[str, Any]:
         "pipeline": {
             "events_written": status.written,
             "events_dropped": status.dropped,
+            "events_lost": status.lost,
             "queue_depth": status.queue_depth,
             "queue_oldest_ms": round(status.oldest_seconds * 1000, 2),
             "ring_used_bytes": status.ring_used_bytes,
@@ -150,5 +151,10 @@ class _Collector:
         yield core.CounterMetricFamily("chatkit_log_events_written", "Events written.", value=status.written)
         yield core.CounterMetricFamily(
             "chatkit_log_events_dropped", "Events for which there was no room.", value=status.dropped
+        )
+        yield core.CounterMetricFamily(
+            "chatkit_log_events_lost",
+            "Events that were accepted and could not be read back.",
+            value=status.lost,
         )
         yield core.InfoMetricFamily("chatkit", "The server.", value={"version": VERSION})

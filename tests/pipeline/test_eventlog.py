@@ -16,7 +16,7 @@ from pipeline.eventlog import EventLog
 from pipeline.log import Log
 from pipeline.reader import lines
 from pipeline.segments import FolderInUse, live_segments
-from pipeline.writer import Rotation, Writer
+from pipeline.stream import Rotation, Segments
 
 from .conftest import Read
 
@@ -51,21 +51,24 @@ async def test_the_windows_count_what_was_observed(log: Log, events: EventLog) -
     for number in range(100):
         log.info("test_counted", n=number)
     log.info("something_else")
-    await events.close()
     assert events.figures().totals().requests == 100
     assert events.figures().totals().average_ms == pytest.approx(49.5)
+    await events.close()
     assert events.status().written == 101
 
 
 class HungDisk:
     """Stands between the writer and its file: a write does not return until it is let go, and holds up a thread for real."""
 
-    def __init__(self, writer: Writer) -> None:
-        self.file: Any = writer._file
+    def __init__(self, segments: Segments) -> None:
+        self.file: Any = segments._file
         self.let_go = threading.Event()
         self.writes = 0
-        self._executor = writer._executor
-        writer._file = self  # type: ignore[assignment]
+        self._executor = segments._executor
+        segments._file = self  # type: ignore[assignment]
+
+    def fileno(self) -> int:
+        return int(self.file.fileno())
 
     async def write(self, data: bytes) -> int:
         self.writes += 1
@@ -80,7 +83,7 @@ class HungDisk:
 async def test_while_the_disk_hangs_calls_return_figures_go_on_and_nothing_is_lost(
     log: Log, events: EventLog, written: Read
 ) -> None:
-    disk = HungDisk(events._writer)
+    disk = HungDisk(events._writer._segments)
     log.info("test_counted", n=0)
     while not disk.writes:
         await asyncio.sleep(0.001)
@@ -89,7 +92,7 @@ async def test_while_the_disk_hangs_calls_return_figures_go_on_and_nothing_is_lo
         await asyncio.sleep(0)
     assert written() == []
     assert events.figures().totals().requests == 1000
-    assert events.status().queue_depth == 999
+    assert events.status().queue_depth == 1000
     assert events.status().oldest_seconds > 0
     disk.let_go.set()
     assert await events.close()
@@ -164,6 +167,9 @@ class FullDisk:
     async def close(self) -> None:
         await self.file.close()
 
+    def fileno(self) -> int:
+        return int(self.file.fileno())
+
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
 @pytest.mark.parametrize("free", [0, 1, 150, 777])
@@ -175,8 +181,8 @@ async def test_a_failing_disk_loses_nothing_that_fits_in_memory(
     error: int,
     capsysbinary: pytest.CaptureFixture[bytes],
 ) -> None:
-    disk = FullDisk(events._writer._file, free, error)
-    events._writer._file = disk  # type: ignore[assignment]
+    disk = FullDisk(events._writer._segments._file, free, error)
+    events._writer._segments._file = disk  # type: ignore[assignment]
     for number in range(50):
         log.info("test_counted", n=number)
     full = error in {errno.ENOSPC, errno.EDQUOT}
@@ -252,7 +258,7 @@ async def test_a_bug_in_the_windows_does_not_stop_the_writer(
 async def test_a_disk_that_never_answers_does_not_hold_up_the_end(
     log: Log, events: EventLog, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    disk = HungDisk(events._writer)
+    disk = HungDisk(events._writer._segments)
     log.info("test_counted", n=1)
     async with asyncio.timeout(10):
         assert not await events.close(seconds=0.2)
@@ -268,8 +274,8 @@ async def test_after_an_outage_every_missing_number_is_told(
 ) -> None:
     """Also when the ring is full of what is as important as the record of the loss itself."""
     opened = await EventLog(folder, log=log, level="DEBUG", ring_bytes=1 << 16).open()
-    disk = FullDisk(opened._writer._file, 0, errno.ENOSPC)
-    opened._writer._file = disk  # type: ignore[assignment]
+    disk = FullDisk(opened._writer._segments._file, 0, errno.ENOSPC)
+    opened._writer._segments._file = disk  # type: ignore[assignment]
     emit = getattr(log, level)
     for _ in range(first_batch):
         emit("test_before")

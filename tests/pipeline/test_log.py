@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from pipeline.bridge import Bridge
-from pipeline.catalogue import PLANS, Event, Field, Observation, declare
+from pipeline.catalogue import PLANS, Event, Field, Observation, Observe, declare
 from pipeline.context import Request, bound
 from pipeline.eventlog import EventLog
-from pipeline.log import Log
+from pipeline.log import Fields, Log, NotDurable
 from pipeline.log import log as shared_log
 
 from .conftest import Read
@@ -25,11 +25,17 @@ class Kept:
         self.lines: list[bytes] = []
         self.observed: list[Observation] = []
 
-    def accept(self, line: bytes, level: int, seq: int, observation: Observation | None) -> None:
-        del level, seq
+    def accept(self, line: bytes, level: int, seq: int, observe: Observe | None, fields: Fields) -> int:  # noqa: ARG002
         self.lines.append(line)
-        if observation is not None:
+        if observe is not None and (observation := observe(fields)) is not None:
             self.observed.append(observation)
+        return seq
+
+    def check_durable(self) -> None:
+        raise NotDurable
+
+    async def flushed(self, number: int) -> None:  # noqa: ARG002
+        raise NotDurable
 
     @property
     def events(self) -> list[dict[str, Any]]:

@@ -148,7 +148,7 @@ def test_a_start_that_failed_is_no_crash_and_said_no_goodbye(tmp_path: Path) -> 
 
 def test_whatever_is_in_the_way_of_a_start_is_an_event_with_a_fix(tmp_path: Path) -> None:
     (tmp_path / "a-file").write_text("in the way")
-    assert failed_start(ServerProcess(tmp_path, STATE_DIR="a-file"))["what"] == "keep a key"
+    assert failed_start(ServerProcess(tmp_path, STATE_DIR="a-file"))["what"] == "keep state"
     (tmp_path / ".env").write_bytes(b"PORT=\xff\xfe")
     done = ServerProcess(tmp_path).command("server")
     assert done.returncode == 78

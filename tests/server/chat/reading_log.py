@@ -6,15 +6,22 @@ from typing import Any
 
 import orjson
 
-from pipeline.log import log
+from pipeline.log import NotDurable, log
 
 
 class _Lines:
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
 
-    def accept(self, line: bytes, level: int, seq: int, observation: object) -> None:  # noqa: ARG002 - the seam
+    def accept(self, line: bytes, level: int, seq: int, observe: object, fields: object) -> int:  # noqa: ARG002 - the seam
         self.events.append(orjson.loads(line))
+        return seq
+
+    def check_durable(self) -> None:
+        raise NotDurable
+
+    async def flushed(self, number: int) -> None:  # noqa: ARG002
+        raise NotDurable
 
 
 @contextmanager

@@ -1,0 +1,164 @@
+"""A stream of segments: one file after the other, each begun with a line by which shippers know it.
+
+Every method that touches the disk does so in the executor it is given, so that a disk that hangs holds up one thread and no request.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import aiofiles
+
+from .catalogue import Event, Field, declare
+from .log import Log
+from .segments import FIRST_LINE_BYTES, create, segment_name
+
+if TYPE_CHECKING:
+    from aiofiles.threadpool.binary import AsyncFileIO
+
+declare(
+    [
+        Event(
+            "segment_opened",
+            "INFO",
+            "The first line of every segment: which process start wrote it, and what came before.",
+            {
+                "segment": Field("the number of the segment within its start, from 1"),
+                "previous": Field("the name of the segment before it in the same start, or null"),
+                "pid": Field("the process"),
+                "python": Field("the interpreter's version"),
+                "format": Field("how to read what follows"),
+                "padding": Field(
+                    "spaces that bring the line to 1,024 bytes, by which shippers know the file"
+                ),
+            },
+            always=True,
+        )
+    ]
+)
+
+R = TypeVar("R")
+
+
+class Rotation(NamedTuple):
+    """When a segment ends: at `max_bytes`, or when it is `max_seconds` old."""
+
+    max_bytes: int
+    max_seconds: float
+
+
+class SegmentGone(Exception):
+    """The file being written is no longer in its folder."""
+
+
+class Segments:
+    """What one process start writes to `folder`: its present segment, and the next when that is due."""
+
+    def __init__(
+        self, log: Log, folder: Path, rotation: Rotation, about: Mapping[str, Any], executor: Executor
+    ) -> None:
+        self._log = log
+        self._folder = folder
+        self._rotation = rotation
+        self._about = about
+        self._executor = executor
+        self._file: AsyncFileIO | None = None
+        self._path = folder
+        self._opening: bytes | None = None
+        self._opened = 0.0
+        self._entered = False  # whether the folder's entry of the present segment is flushed
+        self.count = 0
+        self.bytes = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a present segment."""
+        return self._file is not None
+
+    @property
+    def name(self) -> str | None:
+        """The name of the present segment, or of the one before while there is none."""
+        return self._path.name if self.count else None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the present segment has had its bytes or its time."""
+        age = time.monotonic() - self._opened
+        return self.bytes >= self._rotation.max_bytes or age >= self._rotation.max_seconds
+
+    async def begin(self) -> None:
+        """Begin the next segment and close the present one, which stays in use when that fails. Raises ``OSError``."""
+        path = self._folder / segment_name(time.time(), self._log.boot, self.count + 1)
+        if self._opening is None:  # one that could not be written is kept: it has its place in `seq`
+            self._opening = self._first_line()
+        file = await aiofiles.open(path, "xb", buffering=0, opener=create, executor=self._executor)
+        try:
+            taken = 0
+            while taken < len(self._opening):
+                taken += await file.write(self._opening[taken:])
+        except OSError:
+            await file.close()
+            await self.run(path.unlink, True)  # it is our own and holds nothing
+            raise
+        await self.close()
+        self._file, self._path, self._opening, self._entered = file, path, None, False
+        self._opened = time.monotonic()
+        self.bytes = taken
+        self.count += 1
+
+    def _first_line(self) -> bytes:
+        line = self._log.line(
+            "INFO", "segment_opened", segment=self.count + 1, previous=self.name, **self._about, padding=""
+        )
+        return line[:-3] + b" " * (FIRST_LINE_BYTES - len(line)) + line[-3:]
+
+    async def write(self, part: memoryview) -> int:
+        """Append `part`, or its beginning: a write may be short without an exception. How many bytes were taken."""
+        assert self._file is not None
+        taken: int = await self._file.write(part)
+        self.bytes += taken
+        return taken
+
+    async def cut(self, length: int) -> None:
+        """Take the last `length` bytes back. Only for a line that was begun and is not whole."""
+        assert self._file is not None
+        await self.run(os.ftruncate, self._file.fileno(), self.bytes - length)
+        self.bytes -= length
+
+    async def sync(self) -> None:
+        """Flush what is written, and a new segment's entry in the folder. Raises ``OSError`` and ``SegmentGone``."""
+        assert self._file is not None
+        await self.run(_sync, self._file.fileno(), self._path, not self._entered)
+        self._entered = True
+
+    async def close(self) -> None:
+        """Close the present segment, if there is one; what a file throws when it is closed changes nothing."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            try:
+                await file.close()
+            except Exception:  # Whatever it is, the file is no longer ours.
+                return
+
+    async def run(self, function: Callable[..., R], *arguments: Any) -> R:
+        """`function(*arguments)` where all of the log's input and output is done."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+
+
+def _sync(file: int, path: Path, is_new: bool) -> None:  # noqa: FBT001 - positional for `run_in_executor`
+    os.fdatasync(file)
+    try:
+        if path.stat().st_ino != os.fstat(file).st_ino:
+            raise SegmentGone(path.name)
+        if is_new:
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except FileNotFoundError:
+        raise SegmentGone(path.name) from None
