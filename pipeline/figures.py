@@ -159,7 +159,7 @@ class Reading:
 
     def sums(self, window: int, row: int) -> bytes:
         """How many responses each column of a row counts within a window, as u32."""
-        return self._read(_SUMS_AT + (window * (ROUTES + 1) + row) * COLUMNS * 4, COLUMNS * 4)
+        return self._read(_sums_at(window, row), COLUMNS * 4)
 
     def published(self) -> dict[str, float]:
         """What its owner tells of itself."""
@@ -275,6 +275,11 @@ class FiguresFile(Reading):
         self._words[_SLICES] += 1
         return Slice(second, first, end)
 
+    def set_sums(self, window: int, row: int, counts: "memoryview[int]") -> None:
+        """What `sums` will say."""
+        place = _sums_at(window, row)
+        self._memory[place : place + COLUMNS * 4] = counts.cast("B")
+
     def forget_slices(self) -> None:
         """Begin with no slices and empty sums."""
         self._words[_SLICES] = 0
@@ -294,6 +299,10 @@ class FiguresFile(Reading):
     def _place(sequence: int) -> int:
         """Which of the two pages the `sequence`-th commit writes: never the one that holds."""
         return sequence % 2
+
+
+def _sums_at(window: int, row: int) -> int:
+    return _SUMS_AT + (window * (ROUTES + 1) + row) * COLUMNS * 4
 
 
 def told(name: str) -> str:

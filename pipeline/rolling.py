@@ -11,7 +11,7 @@ it has earned them, so under the heaviest load a window may hold a few seconds t
 import math
 from array import array
 from bisect import bisect_left
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterable
 from itertools import accumulate
 
@@ -30,13 +30,14 @@ LARGEST_MS = SMALLEST_MS * GROWTH ** (BUCKETS - 2)
 _HORIZON = max(MINUTES) * 60
 _LONGEST_SLICE = 15
 _MASK = (1 << ROW_BITS) - 1
+_ZEROS = [0] * COLUMNS
 _MOST = (1 << 32 - ROW_BITS) - 1
 
 
 def bucket(duration_ms: float) -> int:
     """The number of the bucket that counts `duration_ms`; one that is no number counts as nothing."""
     if SMALLEST_MS < duration_ms < LARGEST_MS:
-        return int(math.log(duration_ms) * SCALE + OFFSET)
+        return math.floor(math.log(duration_ms) * SCALE + OFFSET)
     return BUCKETS - 1 if duration_ms >= LARGEST_MS else 0
 
 
@@ -50,13 +51,15 @@ def middle(number: int) -> float:
     return 0.0 if number == 0 else SMALLEST_MS * GROWTH ** (number - 1) * 2 * GROWTH / (1 + GROWTH)
 
 
-def merged(vectors: Iterable[bytes]) -> "memoryview[int]":
-    """The sums of several workers, added column by column, as u32.
-
-    A vector of counts is one large integer here: adding those adds all columns at once, as long as none overflows.
-    """
-    total = sum(int.from_bytes(vector, "little") for vector in vectors)
+def merged(vectors: Iterable[bytes], more: int = 0) -> "memoryview[int]":
+    """Several sums (and `more`, a vector) added column by column, as u32."""
+    total = sum(map(vector, vectors), more)
     return memoryview(total.to_bytes(COLUMNS * 4 + 8, "little"))[: COLUMNS * 4].cast("I")
+
+
+def vector(counts: bytes) -> int:
+    """Counts, as u32, in one large integer: adding two of them adds all columns at once, as long as none overflows."""
+    return int.from_bytes(counts, "little")
 
 
 def quantiles(counts: "memoryview[int]", wanted: Iterable[float]) -> tuple[int, list[float]]:
@@ -66,9 +69,7 @@ def quantiles(counts: "memoryview[int]", wanted: Iterable[float]) -> tuple[int, 
     """
     raw = bytes(counts[:BUCKETS])
     first, end = (len(raw) - len(raw.lstrip(b"\0"))) // 4, -(-len(raw.rstrip(b"\0")) // 4)
-    seen = list(
-        accumulate(counts[first:end])
-    )  # Most buckets are empty: only the stretch that is not is worth a look.
+    seen = list(accumulate(counts[first:end]))  # Most buckets are empty, at both ends.
     if not seen:
         return 0, [0.0 for _ in wanted]
     ranks = (max(1, math.ceil(quantile * seen[-1])) for quantile in wanted)
@@ -78,54 +79,78 @@ def quantiles(counts: "memoryview[int]", wanted: Iterable[float]) -> tuple[int, 
 class Rolling:
     """The windows of one worker, in its figures file.
 
-    `counts` is open for whoever counts: `counts[row * COLUMNS + column] += 1`, for the second that `advance` gave last.
+    `counts` has a list of `COLUMNS` for each row, for whoever counts to add to, and then to set `counted`; what is added ended
+    in the second that `advance` gave last.
     """
 
     def __init__(self, file: FiguresFile, second: int) -> None:
-        self.counts: defaultdict[int, int] = defaultdict(int)
+        self.counts: list[list[int]] = []
+        self.counted = False
         self._file = file
         self._second = self._opened = second
-        self._open: defaultdict[int, int] = defaultdict(int)
+        self._open: dict[int, int] = {}
         self._within: list[deque[Slice]] = [deque() for _ in MINUTES]
         self._end = 0
         self._resume()
 
+    def add_row(self) -> list[int]:
+        """Counts for one more route."""
+        self.counts.append([0] * COLUMNS)
+        return self.counts[-1]
+
     def advance(self, second: int) -> int:
-        """Go on to `second`, unless it is past, and show in the sums what was counted. Returns the second after."""
-        self.apply()
+        """Show in the sums what was counted, and go on to `second`, unless it is past. Returns the second after."""
+        if self.counted:
+            self._show()
+            self.counted = False
         if second > self._second:
-            age = second - self._opened
-            if self._open and (age * CELLS >= len(self._open) * _HORIZON or age >= _LONGEST_SLICE):
-                self.close_slice()
-            if not self._open:
+            cells, age = self._cells(), second - self._opened
+            if age * CELLS >= len(cells) * _HORIZON or age >= _LONGEST_SLICE:
+                self._close(cells)
                 self._opened = second
             self._second = second
             self._leave(self._end)
         return self._second + 1
 
-    def apply(self) -> None:
-        """Show in the sums what was counted."""
-        if self.counts:
-            for window in range(len(MINUTES)):
-                self._add(window, self.counts.items(), 1)
-            for index, count in self.counts.items():
-                self._open[index] += count
-            self.counts.clear()
+    def close(self) -> None:
+        """Write down what has not yet been, for who comes after."""
+        self._close(self._cells())
 
-    def close_slice(self) -> None:
-        """Write the open slice down, so that it can be taken out again, and outlives the process."""
-        if not self._open:
-            return
+    def _show(self) -> None:
+        """Add to the sums what was counted."""
+        added: dict[int, int] = {}
+        for row, counts in enumerate(self.counts):
+            if any(counts):
+                added[row] = vector(array("I", counts).tobytes())
+                counts[:] = _ZEROS
+                self._open[row] = self._open.get(row, 0) + added[row]
+        added[EVERYTHING] = sum(added.values())
+        for window in range(len(MINUTES)):
+            for row, more in added.items():
+                self._file.set_sums(window, row, merged([self._file.sums(window, row)], more))
+
+    def _cells(self) -> "array[int]":
+        """What the open slice holds, as cells."""
         cells = array("I")
-        for index, count in self._open.items():
-            full, rest = divmod(count, _MOST)
-            cells.extend([_MOST << ROW_BITS | index] * full + [rest << ROW_BITS | index])
-        self._open.clear()
-        self._leave(self._end + len(cells))
-        slice_ = self._file.append(self._second, self._end, cells)
-        self._end = slice_.end
-        for within in self._within:
-            within.append(slice_)
+        for row, held in self._open.items():
+            for column, count in enumerate(
+                memoryview(held.to_bytes(COLUMNS * 4, "little")).cast("I").tolist()
+            ):
+                if count:
+                    full, rest = divmod(count, _MOST)
+                    index = row * COLUMNS + column
+                    cells.extend([_MOST << ROW_BITS | index] * full + [rest << ROW_BITS | index])
+        return cells
+
+    def _close(self, cells: "array[int]") -> None:
+        """End the open slice: from here on it can be taken out of the windows, and it outlives the process."""
+        if cells:
+            self._open.clear()
+            self._leave(self._end + len(cells))
+            slice_ = self._file.append(self._second, self._end, cells)
+            self._end = slice_.end
+            for within in self._within:
+                within.append(slice_)
 
     def _leave(self, end: int) -> None:
         """Take out of each window the slices that have left it, and those whose cells are needed up to `end`."""
@@ -155,10 +180,7 @@ class Rolling:
                 for slice_ in self._within[window]:
                     self._add(window, _counted(self._file.cells(slice_)), 1)
             self._end = slices[-1].end
-        except (
-            ValueError,
-            IndexError,
-        ):  # There are none, or their cells are damaged: the windows begin empty.
+        except (ValueError, IndexError):  # There are none, or damaged ones: the windows begin empty.
             self._file.forget_slices()
             self._within = [deque() for _ in MINUTES]
 

@@ -14,7 +14,7 @@ The windows of a worker that has been silent for ten seconds do not count any mo
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from math import log
+from math import floor, log
 from operator import add, itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 from .catalogue import Observation
 from .figures import (
     BOUNDS_SECONDS,
-    COLUMNS,
     ERRORS,
     EVERYTHING,
     LAST,
@@ -100,9 +99,7 @@ class Windows:
         self._counted = begun.counted
         self._changed = False
         self._totals = [*begun.totals.values()]
-        self._rows = {
-            name: (row * COLUMNS, totals) for row, (name, totals) in enumerate(begun.totals.items())
-        }
+        self._rows = {name: (self._rolling.add_row(), totals) for name, totals in begun.totals.items()}
         # Of responses before the machine started again we know only that they were earlier.
         before = [at if self._file.same_boot else 0.0 for at, _ in begun.last]
         self._last_at = [-1.0] * (LAST - len(before)) + before
@@ -151,7 +148,7 @@ class Windows:
     def close(self) -> None:
         """Keep everything, and let go of the file."""
         self.tick()
-        self._rolling.close_slice()
+        self._rolling.close()
         self._file.close()
 
     def publish(self, **values: float) -> None:
@@ -227,29 +224,30 @@ class Windows:
         ends = self._next_second
         if now >= ends and found[0][4] is None:
             ends = self._advance(now)
-        counts, rows, bound_of = self._rolling.counts, self._rows, _BOUND_OF
+        rows, bound_of = self._rows, _BOUND_OF
         scale, offset, smallest, largest = SCALE, OFFSET, SMALLEST_MS, LARGEST_MS
         for route, duration_ms, error, limited, at, _ in found:
             if at is not None and at >= ends:
+                self._rolling.counted = True
                 ends = self._advance(min(at, now))
-            base, totals = rows[route if route in rows else self._name(route)]
+            counts, totals = rows[route if route in rows else self._name(route)]
             if smallest < duration_ms < largest:
-                column = int(log(duration_ms) * scale + offset)
+                column = floor(log(duration_ms) * scale + offset)
                 totals[SUM_MS] += duration_ms
             else:
                 column = bucket(duration_ms)
                 totals[SUM_MS] += sane(duration_ms)
-            counts[base + column] += 1
+            counts[column] += 1
             totals[bound_of[column]] += 1.0
             if error:
-                counts[base + ERROR_COLUMN] += 1
+                counts[ERROR_COLUMN] += 1
                 totals[ERRORS] += 1.0
             if limited:
                 totals[LIMITED] += 1.0
         self._last_ms = (self._last_ms + [response[1] for response in found[-LAST:]])[-LAST:]
         self._last_at = (self._last_at + [now] * len(found))[-LAST:]
         self._counted = next((response[5] for response in reversed(found) if response[5]), self._counted)
-        self._changed = True
+        self._changed = self._rolling.counted = True
 
     def _advance(self, now: float) -> int:
         self._next_second = self._rolling.advance(int(now))
@@ -262,8 +260,8 @@ class Windows:
             name = OTHER
         if name not in self._rows:
             self._file.name(name)
-            self._rows[name] = (len(self._totals) * COLUMNS, [0.0] * WIDTH)
-            self._totals.append(self._rows[name][1])
+            self._totals.append([0.0] * WIDTH)
+            self._rows[name] = (self._rolling.add_row(), self._totals[-1])
         return name
 
     @contextmanager
@@ -275,11 +273,7 @@ class Windows:
             readings = [self._file, *siblings]
             yield (
                 readings,
-                [
-                    reading
-                    for reading in readings
-                    if abs(second - reading.second(self._boot)) <= SILENT_SECONDS
-                ],
+                [one for one in readings if abs(second - one.second(self._boot)) <= SILENT_SECONDS],
             )
 
     def _pages(self) -> list[Page]:
