@@ -141,8 +141,10 @@ def from_otel(request: dict[str, Any]) -> Event:
     found: dict[str, Any] = {name: record[key] for key, name in _FROM_OTEL.items() if key in record}
     if "timestamp" in found:
         found["timestamp"] = _from_nanoseconds(int(found["timestamp"]))
-    for key_value in (*resource_logs["resource"]["attributes"], *record["attributes"]):
-        key, value = key_value["key"], _from_any_value(key_value["value"])
+    # What went through Protobuf comes back without its empty lists and objects.
+    resource = resource_logs.get("resource", {})
+    for key_value in (*resource.get("attributes", ()), *record.get("attributes", ())):
+        key, value = key_value.get("key", ""), _from_any_value(key_value.get("value", {}))
         found[key.removeprefix(OWN) if key.startswith(OWN) else _FROM_OTEL[key]] = value
     return _in_order(found)
 
@@ -244,6 +246,8 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "intValue": int,
     "bytesValue": lambda held: int(base64.b64decode(held)),
     "doubleValue": float,
-    "kvlistValue": lambda held: {item["key"]: _from_any_value(item["value"]) for item in held["values"]},
-    "arrayValue": lambda held: [_from_any_value(item) for item in held["values"]],
+    "kvlistValue": lambda held: {
+        item.get("key", ""): _from_any_value(item.get("value", {})) for item in held.get("values", ())
+    },
+    "arrayValue": lambda held: [_from_any_value(item) for item in held.get("values", ())],
 }
