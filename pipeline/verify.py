@@ -55,7 +55,7 @@ class _Count:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._shown = 0.0
+        self._shown = time.monotonic()
         self.starts: dict[str, Start] = {}
         self.torn: list[tuple[Start, int, Line]] = []
         self.events = self.recovered = self.twice = self.unindexed = self.segments = self.bytes = 0
@@ -134,7 +134,8 @@ def verify(folder: Path, progress: Progress = lambda _: None) -> Report:
         missing, explained = gaps(start)
         dropped += explained
         for first, last, events in missing:
-            text = f"gap: {events} events of start {boot} are missing between seq {first} and {last}"
+            what = f"{events} events of start {boot} are missing, seq {first} to {last}"
+            text = f"gap: {what if first < last else f'1 event of start {boot} is missing, seq {first}'}"
             count.problems.append(Problem("gap", text, None, None, boot, first, last, events))
     return Report(
         count.segments,
@@ -153,10 +154,7 @@ def run(folder: Path, *, as_json: bool) -> int:
     if not all_segments(folder):
         sys.stderr.write(f"There is no log in {folder}.\n")
         return 1
-    on_terminal = sys.stderr.isatty()
-    report = verify(folder, _show_progress if on_terminal else lambda _: None)
-    if on_terminal:
-        sys.stderr.write("\r\x1b[K")
+    report = verify(folder, _show_progress if sys.stderr.isatty() else lambda _: None)
     figures = report._asdict() | {"problems": [problem._asdict() for problem in report.problems]}
     text = json.dumps({"whole": not report.problems} | figures) if as_json else "\n".join(_sentences(report))
     sys.stdout.write(f"{text}\n")
@@ -164,20 +162,21 @@ def run(folder: Path, *, as_json: bool) -> int:
 
 
 def _show_progress(done: int) -> None:
-    sys.stderr.write(f"\r{done / 1e6:,.0f} MB read\x1b[K")
+    sys.stderr.write(f"{done / 1e6:,.0f} MB read\r")  # what comes next is longer, and is written over it
     sys.stderr.flush()
 
 
 def _sentences(report: Report) -> Iterator[str]:
-    yield f"{report.segments} segments, {report.bytes / 1e6:,.1f} MB, {report.events:,} events"
+    segments = "1 segment" if report.segments == 1 else f"{report.segments} segments"
+    yield f"{segments}, {report.bytes / 1e6:,.1f} MB, {report.events:,} events"
     for count, text in (
-        (report.recovered, "events were recovered after a kill"),
-        (report.dropped, "events were dropped for want of room, and the log tells of them"),
-        (report.twice, "events stand there twice; readers tell them once"),
-        (report.unindexed, "closed segments have no index, so no checksums to compare"),
+        (report.recovered, "events recovered after a kill"),
+        (report.dropped, "events dropped for want of room, as the log itself tells"),
+        (report.twice, "events that stand there twice; readers tell them once"),
+        (report.unindexed, "closed segments without an index, so without checksums"),
     ):
         if count:
-            yield f"{count:,} {text}"
+            yield f"{text}: {count:,}"
     for problem in report.problems[:_SHOWN]:
         yield problem.text
     if len(report.problems) > _SHOWN:

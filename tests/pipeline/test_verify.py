@@ -70,7 +70,7 @@ def test_a_gap_is_told_with_its_place_and_is_exit_1(tmp_path: Path) -> None:
     assert problems(tmp_path) == [("gap", 3, 5, 3)]
     done = pipeline(tmp_path, "verify")
     assert done.returncode == 1
-    assert b"3 events of start aaaaaa are missing between seq 3 and 5" in done.stdout
+    assert b"3 events of start aaaaaa are missing, seq 3 to 5" in done.stdout
     assert b"The log is NOT whole." in done.stdout
 
 
