@@ -34,7 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
         from . import tail
 
         test = tail.wanted(options.level, options.event, options.where)
-        return tail.run(options.log_dir, count=options.lines, following=options.follow, test=test)
+        return tail.run(
+            options.log_dir, count=options.lines, following=options.follow, test=test, words=options.words
+        )
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -90,6 +92,12 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="FIELD=VALUE",
         help="only events with this field; may be repeated",
+    )
+    tail.add_argument(
+        "--as",
+        dest="words",
+        choices=("otel", "ecs"),
+        help="in the words of OpenTelemetry (an OTLP/JSON request each) or of the Elastic Common Schema",
     )
     verify = commands.add_parser(
         "verify",

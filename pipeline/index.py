@@ -143,7 +143,9 @@ def load(segment: Path) -> Index | None:
         data = index_of(segment).read_bytes()
     except OSError:
         return None
-    if len(data) < _HEADER.size + 4 or zlib.crc32(memoryview(data)[:-4]) != int.from_bytes(data[-4:], "little"):
+    if len(data) < _HEADER.size + 4 or zlib.crc32(memoryview(data)[:-4]) != int.from_bytes(
+        data[-4:], "little"
+    ):
         return None
     magic, size, blocks, entries = _HEADER.unpack_from(data)
     ends_at = _HEADER.size + 4 * blocks

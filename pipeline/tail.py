@@ -104,13 +104,13 @@ def _last_written(segment: Path) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds + 1))
 
 
-def run(folder: Path, *, count: int, following: bool, test: Wanted) -> int:
-    """The `tail` command."""
+def run(folder: Path, *, count: int, following: bool, test: Wanted, words: str | None = None) -> int:
+    """The `tail` command; `words` are those of `otel` or `ecs` instead of our own."""
     at = {segment: whole_bytes(segment) for segment in live_segments(folder)} if following else None
     if at is None and not all_segments(folder):
         print(f"There is no log in {folder}.", file=sys.stderr)
         return 1
-    show = _shower()
+    show = _shower(words)
     for line in newest(folder, count, test, at):
         show(line)
     for coming in follow(folder, at) if at is not None else ():
@@ -122,15 +122,16 @@ def run(folder: Path, *, count: int, following: bool, test: Wanted) -> int:
     return 0
 
 
-def _shower() -> Callable[[Line], None]:
-    """How to show a line: drawn on a terminal, as it stands into a pipe."""
-    if not sys.stdout.isatty():
+def _shower(words: str | None) -> Callable[[Line], None]:
+    """How to show a line: drawn on a terminal, as it stands into a pipe, or in the words of others."""
+    if words is not None or not sys.stdout.isatty():
+        translate = _translator(words)
 
         def write(line: Line) -> None:
             if line.event is None:
                 print(told(line), file=sys.stderr)
             else:
-                sys.stdout.buffer.write(line.raw + b"\n")
+                sys.stdout.buffer.write((line.raw if translate is None else translate(line.event)) + b"\n")
 
         return write
     from rich.console import Console
@@ -154,3 +155,12 @@ def _shower() -> Callable[[Line], None]:
         console.print(text, soft_wrap=True)
 
     return draw
+
+
+def _translator(words: str | None) -> Callable[[Event], bytes] | None:
+    if words is None:
+        return None
+    from . import mapping
+
+    translate = {"otel": mapping.to_otel, "ecs": mapping.to_ecs}[words]
+    return lambda event: json.dumps(translate(event), separators=(",", ":")).encode()

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import tail, trace
+from pipeline import mapping, tail, trace
 from pipeline.eventlog import EventLog
 from pipeline.log import Log
 from pipeline.reader import last_start, lines
@@ -353,3 +353,14 @@ async def test_old_segments_cost_a_start_nothing(tmp_path: Path) -> None:
     await events.close()
     assert bytes_read() - before < 300_000
     assert trace.find(tmp_path, "r-1").lines
+
+
+def test_tail_speaks_the_words_of_others_too(tmp_path: Path) -> None:
+    segment(tmp_path, event(1, "http_request", level="WARNING", method="GET", status=404))
+    [document] = pipeline(tmp_path, "tail", "--as", "ecs").stdout.splitlines()
+    assert mapping.from_ecs(json.loads(document)) == json.loads(
+        event(1, "http_request", level="WARNING", method="GET", status=404)
+    )
+    [request] = pipeline(tmp_path, "tail", "--as", "otel").stdout.splitlines()
+    assert mapping.from_otel(json.loads(request)) == mapping.from_ecs(json.loads(document))
+    assert on_a_terminal(tmp_path, "tail", "--as", "ecs").strip() == document.decode()
