@@ -27,7 +27,8 @@ class Start:
     def __init__(self) -> None:
         self.seen = Seen()
         self.opened = 0  # the first `seq` that the log can hold, if its first segment is still kept
-        self.overtook = 0  # the first `seq` in the segment that it still writes
+        self.running = False  # whether it still writes its last segment
+        self.overtook = 0  # the first `seq` in that segment: its first line may be written before what waits
         self.dropped: list[tuple[int, int, int]] = []  # as `events_dropped` tells: from, to, how many
 
 
@@ -39,7 +40,7 @@ def gaps(start: Start) -> tuple[list[Gap], int]:
     holes = [
         (end + 1, first - 1)
         for end, (first, _) in zip(ends, runs, strict=False)
-        if end + 1 < first and first != start.overtook
+        if end + 1 < first and not (start.running and first == start.overtook)
     ]
     ranges = [(first, last) for first, last, _ in start.dropped]
     lost = [Gap(first, last, last - first + 1) for first, last in _outside(holes, ranges)]

@@ -110,8 +110,7 @@ class _Count:
         elif name == "segment_opened" and place[0] == boot_of(segment):
             if number_of(segment) == 1:
                 start.opened = place[1]
-            if writing:
-                start.overtook = place[1]
+            start.running, start.overtook = writing, place[1]
 
     def _torn(self, line: Line) -> None:
         """A torn line is no fault when its event was recovered, which only the end of the log tells."""
@@ -134,8 +133,11 @@ def verify(folder: Path, progress: Progress = lambda _: None) -> Report:
         missing, explained = gaps(start)
         dropped += explained
         for first, last, events in missing:
-            what = f"{events} events of start {boot} are missing, seq {first} to {last}"
-            text = f"gap: {what if first < last else f'1 event of start {boot} is missing, seq {first}'}"
+            text = f"gap: {events} events of start {boot} are missing, seq {first} to {last}"
+            if first == last:
+                text = f"gap: 1 event of start {boot} is missing, seq {first}"
+            if last + 1 == start.overtook:
+                text += "; perhaps they lie in its ring: the next start of the server recovers them"
             count.problems.append(Problem("gap", text, None, None, boot, first, last, events))
     return Report(
         count.segments,

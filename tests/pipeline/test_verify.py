@@ -129,6 +129,16 @@ def test_what_is_still_being_written_may_be_torn_and_have_overtaken(tmp_path: Pa
     assert problems(tmp_path) == [("torn", path.stat().st_size - 40), ("gap", 4, 5, 2)]
 
 
+def test_what_may_lie_in_the_ring_of_a_killed_start_is_said_to(tmp_path: Path) -> None:
+    segment(tmp_path, opened(), event(2))
+    segment(tmp_path, event(6, "segment_opened"), number=2)
+    [problem] = verify(tmp_path).problems
+    assert "the next start of the server recovers them" in problem.text
+    recovered = [event(seq, recovered=True) for seq in (3, 4, 5)]
+    segment(tmp_path, opened(1, "bbbbbb"), *recovered, boot="bbbbbb", number=3)
+    assert problems(tmp_path) == []
+
+
 def test_what_retention_deleted_is_no_gap(tmp_path: Path) -> None:
     segment(tmp_path, event(100, "segment_opened"), event(101), number=4)
     assert problems(tmp_path) == []
