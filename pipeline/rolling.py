@@ -11,7 +11,7 @@ it has earned them, so under the heaviest load a window may hold a few seconds t
 import math
 from array import array
 from bisect import bisect_left
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from itertools import accumulate
 
@@ -133,9 +133,7 @@ class Rolling:
         """What the open slice holds, as cells."""
         cells = array("I")
         for row, held in self._open.items():
-            for column, count in enumerate(
-                memoryview(held.to_bytes(COLUMNS * 4, "little")).cast("I").tolist()
-            ):
+            for column, count in enumerate(array("I", held.to_bytes(COLUMNS * 4, "little"))):
                 if count:
                     full, rest = divmod(count, _MOST)
                     index = row * COLUMNS + column
@@ -155,35 +153,33 @@ class Rolling:
     def _leave(self, end: int) -> None:
         """Take out of each window the slices that have left it, and those whose cells are needed up to `end`."""
         for window, minutes in enumerate(MINUTES):
-            oldest, within = self._second - minutes * 60 + 1, self._within[window]
+            oldest, within, left = self._second - minutes * 60 + 1, self._within[window], []
             while within and (within[0].second < oldest or within[0].first < end - CELLS):
-                self._add(window, _counted(self._file.cells(within.popleft())), -1)
+                left.append(within.popleft())
+            self._add(window, left, -1)
 
-    def _add(self, window: int, counts: Iterable[tuple[int, int]], sign: int) -> None:
+    def _add(self, window: int, slices: Iterable[Slice], sign: int) -> None:
         sums = self._file.window_sums
         start = window * (ROUTES + 1) * COLUMNS
         everything = start + EVERYTHING * COLUMNS
-        for index, count in counts:
-            sums[start + index] += sign * count
-            sums[everything + index % COLUMNS] += sign * count
+        cells: Counter[int] = Counter()  # Of many slices, many cells are the same.
+        for slice_ in slices:
+            cells.update(self._file.cells(slice_))
+        for cell, times in cells.items():
+            index, count = cell & _MASK, (cell >> ROW_BITS) * times * sign
+            sums[start + index] += count
+            sums[everything + index % COLUMNS] += count
 
     def _resume(self) -> None:
         """Make the sums from the slices that a predecessor left, if they are of this clock."""
         self._file.empty_sums()
         slices = self._file.slices() if self._file.same_boot else []
         try:
-            for window, minutes in enumerate(MINUTES):
-                since = self._second - minutes * 60
-                self._within[window].extend(
-                    slice_ for slice_ in slices if since < slice_.second <= self._second
-                )
-                for slice_ in self._within[window]:
-                    self._add(window, _counted(self._file.cells(slice_)), 1)
+            for window, within in enumerate(self._within):
+                since = self._second - MINUTES[window] * 60
+                within.extend(one for one in slices if since < one.second <= self._second)
+                self._add(window, within, 1)
             self._end = slices[-1].end
         except (ValueError, IndexError):  # There are none, or damaged ones: the windows begin empty.
             self._file.forget_slices()
             self._within = [deque() for _ in MINUTES]
-
-
-def _counted(cells: Iterable[int]) -> Iterable[tuple[int, int]]:
-    return ((cell & _MASK, cell >> ROW_BITS) for cell in cells)

@@ -261,6 +261,17 @@ def test_after_the_machine_started_again_the_windows_are_empty_and_the_totals_ar
     assert after.totals().average_ms == 15.0, "responses of before are older than any of now"
 
 
+def test_the_number_that_is_stored_is_that_of_the_last_event_with_a_place_in_the_ring(worker: Worker) -> None:
+    windows = worker(1)
+    for number in (41, 42, 0):
+        windows.observe(observed("/a", 1.0), number=number)
+    assert windows.counted == 0, "nothing is counted before it is committed"
+    windows.commit()
+    assert (windows.counted, worker(1).counted) == (42, 42)
+    windows.commit(counted=0)  # The ring was begun anew.
+    assert (windows.counted, worker(1).counted) == (0, 0)
+
+
 def test_threads_may_observe_while_others_ask() -> None:
     windows = Windows()
 
