@@ -57,6 +57,7 @@ class Plan(NamedTuple):
     free: tuple[str, ...]
     always: bool
     observe: Observe | None
+    level: Level
 
 
 EVENTS: dict[str, Event] = {}
@@ -71,4 +72,4 @@ def declare(events: Iterable[Event]) -> None:
         if reserved := RESERVED & event.fields.keys():
             raise ValueError(f"the event {event.name!r} may not have fields called {sorted(reserved)}")
         free = tuple(name for name, field in event.fields.items() if field.free)
-        PLANS[event.name] = Plan(frozenset(event.fields), free, event.always, event.observe)
+        PLANS[event.name] = Plan(frozenset(event.fields), free, event.always, event.observe, event.level)

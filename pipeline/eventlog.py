@@ -175,8 +175,9 @@ class EventLog:
             self._log,
             ring,
             self._queue,
-            Segments(self._log, self.folder, self._rotation, about, self._executor),
+            Segments(self._log, self.folder, self._rotation, self._executor),
             Reserve(self.folder),
+            about=about,
             linger_seconds=self._linger,
             before_batch=self._before_batch,
             make_folder=self._make_folder,
@@ -184,9 +185,11 @@ class EventLog:
         self._writer.lead(found.lines, ring.head)
         self._losses = Losses(ring.losses)
         self._accepted_at_open = ring.head
+        self._log.direct(self, level=self._level)
         try:
             await self._writer.open()
         except OSError:
+            self._log.direct(None)
             windows.close()
             ring.close()
             raise
@@ -196,7 +199,6 @@ class EventLog:
             self._loop.create_task(self._write(), name="event-log-writer"),
             self._loop.create_task(self._tick(), name="event-log-tick"),
         ]
-        self._log.direct(self, level=self._level)
         self._tell_the_past(dead, found, aside)
 
     def _tell_the_past(self, dead: Owner | None, found: Recovered, aside: list[tuple[Path, str]]) -> None:

@@ -118,9 +118,10 @@ class Log:
         self._sink.check_durable()
         await self._sink.flushed(self._emit("INFO", DURABLE, event, fields))
 
-    def own(self, event: str, /, **fields: Any) -> None:
-        """Record, as a warning, something about the log itself: room is kept for it when there is none for anything else."""
-        self._emit("WARNING", OWN, event, fields)
+    def own(self, event: str, /, **fields: Any) -> int:
+        """Record something about the log itself: room is kept for it when there is none for anything else. Its number in the ring."""
+        plan = PLANS.get(event)
+        return self._emit("WARNING" if plan is None else plan.level, OWN, event, fields)
 
     def line(self, level: Level, event: str, **fields: Any) -> bytes:
         """The next event as a line that the caller writes itself; it has its place in `seq`."""
@@ -137,7 +138,7 @@ class Log:
                 observe = None
                 fields = _unknown(fields)
             else:
-                known, free, always, observe = plan
+                known, free, always, observe, _ = plan
                 if number < self._threshold and not always:
                     return 0
                 if not known.issuperset(fields):

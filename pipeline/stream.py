@@ -6,7 +6,7 @@ Every method that touches the disk does so in the executor it is given, so that 
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -58,13 +58,10 @@ class SegmentGone(Exception):
 class Segments:
     """What one process start writes to `folder`: its present segment, and the next when that is due."""
 
-    def __init__(
-        self, log: Log, folder: Path, rotation: Rotation, about: Mapping[str, Any], executor: Executor
-    ) -> None:
+    def __init__(self, log: Log, folder: Path, rotation: Rotation, executor: Executor) -> None:
         self._log = log
         self._folder = folder
         self._rotation = rotation
-        self._about = about
         self._executor = executor
         self._file: AsyncFileIO | None = None
         self._path = folder
@@ -90,11 +87,15 @@ class Segments:
         age = time.monotonic() - self._opened
         return self.bytes >= self._rotation.max_bytes or age >= self._rotation.max_seconds
 
-    async def begin(self) -> None:
-        """Begin the next segment and close the present one, which stays in use when that fails. Raises ``OSError``."""
+    async def begin(self, first_line: Callable[[int, str | None], bytes]) -> None:
+        """Begin the next segment and close the present one, which stays in use when that fails. Raises ``OSError``.
+
+        `first_line` makes the line of a segment by its number and the name of the one before.
+        """
         path = self._folder / segment_name(time.time(), self._log.boot, self.count + 1)
         if self._opening is None:  # one that could not be written is kept: it has its place in `seq`
-            self._opening = self._first_line()
+            line = first_line(self.count + 1, self.name)
+            self._opening = line[:-3] + b" " * (FIRST_LINE_BYTES - len(line)) + line[-3:]
         file = await aiofiles.open(path, "xb", buffering=0, opener=create, executor=self._executor)
         try:
             taken = 0
@@ -109,12 +110,6 @@ class Segments:
         self._opened = time.monotonic()
         self.bytes = taken
         self.count += 1
-
-    def _first_line(self) -> bytes:
-        line = self._log.line(
-            "INFO", "segment_opened", segment=self.count + 1, previous=self.name, **self._about, padding=""
-        )
-        return line[:-3] + b" " * (FIRST_LINE_BYTES - len(line)) + line[-3:]
 
     async def write(self, part: memoryview) -> int:
         """Append `part`, or its beginning: a write may be short without an exception. How many bytes were taken."""

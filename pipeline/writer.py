@@ -16,7 +16,8 @@ import asyncio
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from .catalogue import LEVELS, Event, Field, declare
 from .exceptions import EXCEPTION_FIELDS, describe
@@ -91,6 +92,7 @@ class Writer:
         segments: Segments,
         reserve: Reserve,
         *,
+        about: Mapping[str, Any],
         linger_seconds: float,
         before_batch: Callable[[], None],
         make_folder: Callable[[], None],
@@ -100,6 +102,7 @@ class Writer:
         self._queue = queue
         self._segments = segments
         self._reserve = reserve
+        self._about = about
         self._linger = linger_seconds
         self._before_batch = before_batch
         self._make_folder = make_folder
@@ -119,7 +122,7 @@ class Writer:
 
     async def open(self) -> None:
         """Open the first segment. Raises ``OSError`` when the folder does not take it."""
-        await self._segments.begin()
+        await self._segments.begin(self._first_line)
         await self._segments.run(self._reserve.take)
 
     def lead(self, lines: bytes, until: int) -> None:
@@ -344,7 +347,7 @@ class Writer:
         if self._segments.is_open:
             await self._flush()
         try:
-            await self._segments.begin()
+            await self._segments.begin(self._first_line)
         except OSError as error:
             if not self._segments.is_open:
                 raise
@@ -353,6 +356,16 @@ class Writer:
             self._rotate_after = time.monotonic() + _ROTATION_RETRY_SECONDS
         else:
             self._rotate_after = 0.0
+
+    def _first_line(self, segment: int, previous: str | None) -> bytes:
+        """The line that opens a segment. It is in the ring too, so that its number is not lost when the process dies before it is written."""
+        fields = {"segment": segment, "previous": previous, **self._about, "padding": ""}
+        number = self._log.own("segment_opened", **fields)
+        if not number:  # A ring that is full to the brim needs a segment all the same.
+            return self._log.line("INFO", "segment_opened", **fields)
+        place = self._ring.end_of(number - 1), self._ring.end_of(number)
+        self._ahead.append(place)
+        return b"".join(self._ring.between(*place))
 
     def _failed(self, error: Exception) -> None:
         if self.failing_since is None:
