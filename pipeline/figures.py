@@ -28,7 +28,7 @@ import os
 import struct
 import zlib
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,24 +69,25 @@ PUBLISHED = {
 """What a worker tells of itself, and what several come to. Counters go on over restarts, and those of dead workers count too;
 of the living, gauges are added, or the worst one holds; some are nobody's but its own."""
 
-_MAGIC = b"ckfig\0\0\1"
-_CHECKSUM = struct.Struct("=I")
-_HEAD = struct.Struct("=IQQ")
-_LAST = struct.Struct(f"={2 * LAST}d")
-_ROW = struct.Struct(f"={WIDTH}d")
-_SLICE = struct.Struct("=QQQ")
-_NAME_BYTES = 128
-_ROWS_AT = _CHECKSUM.size + _HEAD.size + _LAST.size
-_PAGE_BYTES = _ROWS_AT + ROUTES * _ROW.size
-_SELECTOR, _SECOND, _SLICES = 2, 3, 4  # words of the header
-_BOOT_AT, _BOOT_BYTES = 64, 64
-_PUBLISHED_AT = 512
-_NAMES_AT = 1_024
-_PAGES_AT = _NAMES_AT + ROUTES * _NAME_BYTES
-_SLICES_AT = _PAGES_AT + 2 * _PAGE_BYTES
-_SUMS_AT = _SLICES_AT + SLICES * _SLICE.size
-_CELLS_AT = _SUMS_AT + WINDOWS * (ROUTES + 1) * COLUMNS * 4
-SIZE = _CELLS_AT + CELLS * 4
+# Where everything stands, for who reads here and who writes in `figures_writer`.
+MAGIC = b"ckfig\0\0\1"
+CHECKSUM_LAYOUT = struct.Struct("=I")
+HEAD_LAYOUT = struct.Struct("=IQQ")
+LAST_LAYOUT = struct.Struct(f"={2 * LAST}d")
+ROW_LAYOUT = struct.Struct(f"={WIDTH}d")
+SLICE_LAYOUT = struct.Struct("=QQQ")
+NAME_BYTES = 128
+ROWS_AT = CHECKSUM_LAYOUT.size + HEAD_LAYOUT.size + LAST_LAYOUT.size
+PAGE_BYTES = ROWS_AT + ROUTES * ROW_LAYOUT.size
+SELECTOR, SECOND, SLICE_COUNT = 2, 3, 4  # words of the header
+BOOT_AT, BOOT_BYTES = 64, 64
+PUBLISHED_AT = 512
+NAMES_AT = 1_024
+PAGES_AT = NAMES_AT + ROUTES * NAME_BYTES
+SLICES_AT = PAGES_AT + 2 * PAGE_BYTES
+SUMS_AT = SLICES_AT + SLICES * SLICE_LAYOUT.size
+CELLS_AT = SUMS_AT + WINDOWS * (ROUTES + 1) * COLUMNS * 4
+SIZE = CELLS_AT + CELLS * 4
 
 
 class Slice(NamedTuple):
@@ -119,10 +120,10 @@ class Reading:
 
     def page(self) -> Page | None:
         """The selected page, or the newest that is whole. None when there is none: then this is no figures file."""
-        if self._read(0, 16) != _MAGIC + struct.pack("=Q", SIZE):
+        if self._read(0, 16) != MAGIC + struct.pack("=Q", SIZE):
             return None
         for _ in range(8):  # Its owner may commit twice while we read.
-            selector = self._word(_SELECTOR)
+            selector = self._word(SELECTOR)
             page = self._page(selector % 2)
             if page is not None and page.sequence == selector:
                 return page
@@ -131,16 +132,16 @@ class Reading:
 
     def second(self, boot: str) -> float:
         """When its owner last said that it lives, in seconds of the clock that began with `boot`; before all time if on another."""
-        same = self._read(_BOOT_AT, _BOOT_BYTES) == _slot(boot, _BOOT_BYTES)
-        return self._word(_SECOND) if same else -math.inf
+        same = self._read(BOOT_AT, BOOT_BYTES) == slot(boot, BOOT_BYTES)
+        return self._word(SECOND) if same else -math.inf
 
     def slices(self) -> list[Slice]:
         """The last slices, oldest first, as far back as they hang together."""
-        count = self._word(_SLICES)
+        count = self._word(SLICE_COUNT)
         found: list[Slice] = []
         for number in range(count - 1, max(-1, count - 1 - SLICES), -1):
-            place = _SLICES_AT + number % SLICES * _SLICE.size
-            slice_ = Slice(*_SLICE.unpack(self._read(place, _SLICE.size)))
+            place = SLICES_AT + number % SLICES * SLICE_LAYOUT.size
+            slice_ = Slice(*SLICE_LAYOUT.unpack(self._read(place, SLICE_LAYOUT.size)))
             newest, after = (found[0], found[-1]) if found else (slice_, Slice(slice_.second, slice_.end, 0))
             if slice_.second > after.second or slice_.end != after.first:
                 break
@@ -154,16 +155,16 @@ class Reading:
         first, end = slice_.first % CELLS, slice_.end % CELLS
         spans = [(first, end)] if slice_.first == slice_.end or first < end else [(first, CELLS), (0, end)]
         return array(
-            "I", b"".join(self._read(_CELLS_AT + 4 * start, 4 * (stop - start)) for start, stop in spans)
+            "I", b"".join(self._read(CELLS_AT + 4 * start, 4 * (stop - start)) for start, stop in spans)
         )
 
     def sums(self, window: int, row: int) -> bytes:
         """How many responses each column of a row counts within a window, as u32."""
-        return self._read(_sums_at(window, row), COLUMNS * 4)
+        return self._read(sums_at(window, row), COLUMNS * 4)
 
     def published(self) -> dict[str, float]:
         """What its owner tells of itself."""
-        values = array("d", self._read(_PUBLISHED_AT, 8 * len(PUBLISHED)))
+        values = array("d", self._read(PUBLISHED_AT, 8 * len(PUBLISHED)))
         return {
             name: value if abs(value) < 2**53 else 0.0 for name, value in zip(PUBLISHED, values, strict=True)
         }
@@ -172,183 +173,40 @@ class Reading:
         return int(struct.unpack("=Q", self._read(8 * number, 8))[0])
 
     def _page(self, number: int) -> Page | None:
-        page = self._read(_PAGES_AT + number * _PAGE_BYTES, _PAGE_BYTES)
-        (checksum,), (rows, sequence, counted) = _CHECKSUM.unpack_from(page), _HEAD.unpack_from(page, 4)
+        page = self._read(PAGES_AT + number * PAGE_BYTES, PAGE_BYTES)
+        (checksum,), (rows, sequence, counted) = (
+            CHECKSUM_LAYOUT.unpack_from(page),
+            HEAD_LAYOUT.unpack_from(page, 4),
+        )
         if rows > ROUTES:
             return None
-        slots = self._read(_NAMES_AT, rows * _NAME_BYTES)
-        length = _ROWS_AT + rows * _ROW.size
+        slots = self._read(NAMES_AT, rows * NAME_BYTES)
+        length = ROWS_AT + rows * ROW_LAYOUT.size
         if zlib.crc32(page[4:length], zlib.crc32(slots)) != checksum:
             return None
-        last = _LAST.unpack_from(page, 4 + _HEAD.size)
+        last = LAST_LAYOUT.unpack_from(page, 4 + HEAD_LAYOUT.size)
         known = [pair for pair in zip(last[:LAST], last[LAST:], strict=True) if pair[0] >= 0]
         totals = {}
         for row in range(rows):
-            name = slots[row * _NAME_BYTES : (row + 1) * _NAME_BYTES].rstrip(b"\0").decode(errors="replace")
-            totals[name] = list(_ROW.unpack_from(page, _ROWS_AT + row * _ROW.size))
+            name = slots[row * NAME_BYTES : (row + 1) * NAME_BYTES].rstrip(b"\0").decode(errors="replace")
+            totals[name] = list(ROW_LAYOUT.unpack_from(page, ROWS_AT + row * ROW_LAYOUT.size))
         return Page(sequence, counted, totals, known)
 
 
-class FiguresFile(Reading):
-    """One worker's figures, for it alone to write; in private memory when there is no `path`, or no room at it.
-
-    What is at `path` and cannot be read is set aside, under the name that `damaged` tells, and begun anew. `failure` says
-    why a file that was asked for could not be had. `begun` is the page that was found, and `same_boot` whether the slices
-    that were found are still of this clock.
-    """
-
-    def __init__(self, path: Path | None, boot: str) -> None:
-        self.damaged: Path | None = None
-        self.failure: OSError | None = None
-        try:
-            memory = _private() if path is None else self._at(path)
-        except OSError as error:
-            self.failure = error
-            memory = _private()
-        super().__init__(_reading_memory(memory))
-        self._memory = memory
-        whole = memoryview(self._memory)
-        self._words = whole[:_PUBLISHED_AT].cast("Q")
-        self._published = whole[_PUBLISHED_AT:_NAMES_AT].cast("d")
-        self.window_sums = whole[_SUMS_AT:_CELLS_AT].cast("I")
-        self._cells = whole[_CELLS_AT:].cast("I")
-        self.same_boot = self.second(boot) >= 0
-        self._memory[_BOOT_AT : _BOOT_AT + _BOOT_BYTES] = _slot(boot, _BOOT_BYTES)
-        self.begun = self.page() or Page()
-        self._sequence = self.begun.sequence
-        self._rows, self._names_checksum = 0, 0
-        for name in self.begun.totals:
-            self.name(name)
-        self._counters = self.published()
-
-    def _at(self, path: Path) -> mmap.mmap:
-        if not path.exists():
-            _make(path)
-        memory = _mapped(path)
-        if memory is not None and Reading(_reading_memory(memory)).page():
-            return memory
-        self.damaged = path.with_name(f"{path.name}.damaged")
-        path.replace(self.damaged)
-        _make(path)
-        memory = _mapped(path)
-        assert memory is not None  # We just made it.
-        return memory
-
-    def name(self, name: str) -> None:
-        """Give the next row to a route."""
-        slot = _slot(name, _NAME_BYTES)
-        place = _NAMES_AT + self._rows * _NAME_BYTES
-        self._memory[place : place + _NAME_BYTES] = slot
-        self._names_checksum = zlib.crc32(slot, self._names_checksum)
-        self._rows += 1
-
-    def commit(self, counted: int, totals: Iterable[list[float]], last: list[float]) -> None:
-        """Make this the page: the totals of every row, in order, and the last responses: first all times, then how long."""
-        sequence = self._sequence + 1
-        rows = [_ROW.pack(*row) for row in totals]
-        body = b"".join([_HEAD.pack(self._rows, sequence, counted), _LAST.pack(*last), *rows])
-        page = _CHECKSUM.pack(zlib.crc32(body, self._names_checksum)) + body
-        place = _PAGES_AT + self._place(sequence) * _PAGE_BYTES
-        self._memory[place : place + len(page)] = page
-        self._words[_SELECTOR] = sequence  # From here on it holds.
-        self._sequence = sequence
-
-    def live(self, second: int) -> None:
-        """Say that this worker lives, in seconds of the clock."""
-        self._words[_SECOND] = second
-
-    def publish(self, values: Mapping[str, float]) -> None:
-        """Tell values of `PUBLISHED`. A counter begins at 0 with its process; here it goes on from where the last one was."""
-        for place, (name, kind) in enumerate(PUBLISHED.items()):
-            if name in values:
-                before = self._counters[name] if kind == "counter" else 0.0
-                self._published[place] = before + values[name]
-
-    def append(self, second: int, first: int, cells: "array[int]") -> Slice:
-        """Keep a slice that ended with `second`, whose first cell has the number `first`."""
-        start, end = first % CELLS, first + len(cells)
-        fits = min(len(cells), CELLS - start)
-        self._cells[start : start + fits] = cells[:fits]
-        self._cells[: len(cells) - fits] = cells[fits:]
-        place = _SLICES_AT + self._words[_SLICES] % SLICES * _SLICE.size
-        self._memory[place : place + _SLICE.size] = _SLICE.pack(second, first, end)
-        self._words[_SLICES] += 1
-        return Slice(second, first, end)
-
-    def set_sums(self, window: int, row: int, counts: "memoryview[int]") -> None:
-        """What `sums` will say."""
-        place = _sums_at(window, row)
-        self._memory[place : place + COLUMNS * 4] = counts.cast("B")
-
-    def forget_slices(self) -> None:
-        """Begin with no slices and empty sums."""
-        self._words[_SLICES] = 0
-        self.empty_sums()
-
-    def empty_sums(self) -> None:
-        """Nothing is in any window."""
-        self._memory[_SUMS_AT:_CELLS_AT] = bytes(_CELLS_AT - _SUMS_AT)
-
-    def close(self) -> None:
-        """Give the memory back; what was written stays in the file."""
-        for view in (self._words, self._published, self.window_sums, self._cells):
-            view.release()
-        self._memory.close()
-
-    @staticmethod
-    def _place(sequence: int) -> int:
-        """Which of the two pages the `sequence`-th commit writes: never the one that holds."""
-        return sequence % 2
-
-
-def _sums_at(window: int, row: int) -> int:
-    return _SUMS_AT + (window * (ROUTES + 1) + row) * COLUMNS * 4
+def sums_at(window: int, row: int) -> int:
+    """Where the sums of one row in one window stand."""
+    return SUMS_AT + (window * (ROUTES + 1) + row) * COLUMNS * 4
 
 
 def told(name: str) -> str:
     """A name as the file has it: perhaps shorter."""
-    return _slot(name, _NAME_BYTES).rstrip(b"\0").decode()
+    return slot(name, NAME_BYTES).rstrip(b"\0").decode()
 
 
-def _slot(text: str, size: int) -> bytes:
+def slot(text: str, size: int) -> bytes:
     """`text` in exactly `size` bytes, cut where a character ends, with a zero behind it."""
     plain = text.encode("utf-8", "replace").replace(b"\0", b"?")[: size - 1]
     return plain.decode("utf-8", "ignore").encode().ljust(size, b"\0")
-
-
-def _mapped(path: Path) -> mmap.mmap | None:
-    """The file in memory; None when it has not the size."""
-    with open(path, "r+b") as file:
-        return mmap.mmap(file.fileno(), SIZE) if os.fstat(file.fileno()).st_size == SIZE else None
-
-
-def _make(path: Path) -> None:
-    """A figures file in which nothing is counted. It gets its name when it is whole."""
-    new = path.with_name(f"{path.name}.new")
-    try:
-        with open(new, "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, SIZE)
-            for place, content in _BLANK.items():
-                os.pwrite(file.fileno(), content, place)
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise
-    new.replace(path)
-
-
-def _private() -> mmap.mmap:
-    memory = mmap.mmap(-1, SIZE)
-    for place, content in _BLANK.items():
-        memory[place : place + len(content)] = content
-    return memory
-
-
-_NOTHING = _HEAD.pack(0, 1, 0) + _LAST.pack(*[-1.0] * (2 * LAST))
-_BLANK = {
-    0: _MAGIC + struct.pack("=QQ", SIZE, 1),
-    _PAGES_AT + _PAGE_BYTES: _CHECKSUM.pack(zlib.crc32(_NOTHING)) + _NOTHING,
-}
-"""A file in which nothing is counted: what stands at which place."""
 
 
 @contextlib.contextmanager
@@ -359,7 +217,7 @@ def others(path: Path | None) -> Iterator[list[Reading]]:
         for sibling in () if path is None else _siblings(path):
             with contextlib.suppress(OSError):
                 file = stack.enter_context(open(sibling, "rb", buffering=0))
-                readings.append(Reading(_reading_file(file.fileno())))
+                readings.append(Reading(_in_file(file.fileno())))
         yield readings
 
 
@@ -373,11 +231,12 @@ def _siblings(path: Path) -> list[str]:
     return []
 
 
-def _reading_memory(memory: mmap.mmap) -> Callable[[int, int], bytes]:
+def in_memory(memory: mmap.mmap) -> Callable[[int, int], bytes]:
+    """How a `Reading` reads one's own file."""
     return lambda offset, length: memory[offset : offset + length]
 
 
-def _reading_file(descriptor: int) -> Callable[[int, int], bytes]:
+def _in_file(descriptor: int) -> Callable[[int, int], bytes]:
     def read(offset: int, length: int) -> bytes:
         try:
             return os.pread(descriptor, length, offset).ljust(length, b"\0")

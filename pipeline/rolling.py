@@ -15,7 +15,8 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from itertools import accumulate
 
-from .figures import CELLS, COLUMNS, EVERYTHING, ROUTES, ROW_BITS, FiguresFile, Slice
+from .figures import CELLS, COLUMNS, EVERYTHING, ROUTES, ROW_BITS, Slice
+from .figures_writer import FiguresFile
 
 MINUTES = (1, 5, 15)
 GROWTH = 1.02
@@ -129,9 +130,9 @@ class Rolling:
             for row, more in added.items():
                 self._file.set_sums(window, row, merged([self._file.sums(window, row)], more))
 
-    def _cells(self) -> "array[int]":
+    def _cells(self) -> list[int]:
         """What the open slice holds, as cells."""
-        cells = array("I")
+        cells: list[int] = []
         for row, held in self._open.items():
             for column, count in enumerate(array("I", held.to_bytes(COLUMNS * 4, "little"))):
                 if count:
@@ -140,7 +141,7 @@ class Rolling:
                     cells.extend([_MOST << ROW_BITS | index] * full + [rest << ROW_BITS | index])
         return cells
 
-    def _close(self, cells: "array[int]") -> None:
+    def _close(self, cells: list[int]) -> None:
         """End the open slice: from here on it can be taken out of the windows, and it outlives the process."""
         if cells:
             self._open.clear()

@@ -30,12 +30,12 @@ from .figures import (
     ROUTES,
     SUM_MS,
     WIDTH,
-    FiguresFile,
     Page,
     Reading,
     others,
     told,
 )
+from .figures_writer import FiguresFile
 from .rolling import (
     BUCKETS,
     ERROR_COLUMN,

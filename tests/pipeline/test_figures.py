@@ -8,7 +8,6 @@ import sys
 import tempfile
 import time
 import zlib
-from array import array
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +20,8 @@ from hypothesis import strategies as st
 
 from pipeline import figures
 from pipeline.catalogue import Observation
-from pipeline.figures import CELLS, ERRORS, SIZE, FiguresFile, Page, Reading, Slice, others
+from pipeline.figures import CELLS, ERRORS, SIZE, Page, Reading, Slice, others
+from pipeline.figures_writer import FiguresFile
 from pipeline.windows import Totals, Windows
 
 
@@ -38,11 +38,11 @@ def moments(file: FiguresFile, work: Callable[[], None]) -> list[bytes]:
 
     An aligned word is written whole; of what is longer, any number of words may have been.
     """
-    states = [file._memory[: figures._SLICES_AT]]
+    states = [file._memory[: figures.SLICES_AT]]
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
         frame.f_trace_opcodes = True
-        now = file._memory[: figures._SLICES_AT]
+        now = file._memory[: figures.SLICES_AT]
         if now != states[-1]:
             states.append(now)
         return trace
@@ -53,7 +53,7 @@ def moments(file: FiguresFile, work: Callable[[], None]) -> list[bytes]:
         work()
     finally:
         sys.settrace(before)
-    states.append(file._memory[: figures._SLICES_AT])
+    states.append(file._memory[: figures.SLICES_AT])
     found = []
     for old, new in pairwise(states):
         differing = [at for at in range(0, len(old), 8) if old[at : at + 8] != new[at : at + 8]]
@@ -162,8 +162,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Totals
 
 PLACES = st.one_of(
     st.integers(0, 1_023),
-    st.integers(figures._PAGES_AT, figures._SLICES_AT + 1_024),
-    st.integers(figures._CELLS_AT, figures._CELLS_AT + 8_192),
+    st.integers(figures.PAGES_AT, figures.SLICES_AT + 1_024),
+    st.integers(figures.CELLS_AT, figures.CELLS_AT + 8_192),
     st.integers(0, SIZE - 1),
 )
 
@@ -205,7 +205,7 @@ def test_without_the_checksum_a_flipped_bit_would_be_believed(monkeypatch: pytes
     content = bytearray(windows._file._memory)
     committed = reading(content).page()
     assert committed is not None
-    content[figures._PAGES_AT + committed.sequence % 2 * figures._PAGE_BYTES + figures._ROWS_AT + 5] ^= 1
+    content[figures.PAGES_AT + committed.sequence % 2 * figures.PAGE_BYTES + figures.ROWS_AT + 5] ^= 1
     assert reading(content).page() not in (None, committed)
 
 
@@ -235,7 +235,7 @@ def test_files_of_others_may_come_go_and_be_damaged(tmp_path: Path) -> None:
 
 def test_a_slice_may_wrap_around_the_end_of_the_cells() -> None:
     file = FiguresFile(None, "one")
-    kept = [file.append(second, CELLS - 30 + 20 * second, array("I", [second] * 20)) for second in range(4)]
+    kept = [file.append(second, CELLS - 30 + 20 * second, [second] * 20) for second in range(4)]
     assert file.slices() == kept == [Slice(n, CELLS - 30 + 20 * n, CELLS - 10 + 20 * n) for n in range(4)]
     assert [file.cells(slice_).tolist() for slice_ in kept] == [[n] * 20 for n in range(4)]
 
@@ -267,7 +267,7 @@ try:
 except OSError:
     pass
 memory = windows._file._memory
-for place in range(figures._SLICES_AT, figures.SIZE, 4096):
+for place in range(figures.SLICES_AT, figures.SIZE, 4096):
     memory[place] = 1
 """
 
