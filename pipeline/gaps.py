@@ -8,7 +8,7 @@ runs, what the first line of its present segment overtook.
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from .reader import Seen
+from .runs import Seen
 
 Range = tuple[int, int]
 

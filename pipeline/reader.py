@@ -12,13 +12,13 @@ An event that was written twice, because its first flush failed or a start was k
 
 import json
 import zlib
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from . import index
 from .blocks import BLOCK, Blocks
+from .runs import Seen
 from .segments import ARCHIVED, all_segments, archive_of, is_open, live_segments
 
 Event = dict[str, Any]
@@ -45,37 +45,6 @@ class Start(NamedTuple):
     boot: str
     config: str
     stopped: bool
-
-
-class Seen:
-    """Which numbers were seen, as runs of consecutive ones: small, however many there are."""
-
-    def __init__(self) -> None:
-        self.runs: list[list[int]] = []  # first and last of each, ascending
-
-    def add(self, number: int) -> bool:
-        """Note `number`; False when it was seen before."""
-        runs = self.runs
-        at = bisect_right(runs, number, key=_first)
-        before = runs[at - 1] if at else None
-        after = runs[at] if at < len(runs) else None
-        if before is not None and number <= before[1]:
-            return False
-        joins_before = before is not None and before[1] == number - 1
-        if after is not None and after[0] == number + 1:
-            after[0] = number
-            if joins_before and before is not None:
-                after[0] = before[0]
-                del runs[at - 1]
-        elif joins_before and before is not None:
-            before[1] = number
-        else:
-            runs.insert(at, [number, number])
-        return True
-
-
-def _first(run: list[int]) -> int:
-    return run[0]
 
 
 def lines(folder: Path, holding: bytes = b"") -> Iterator[Line]:

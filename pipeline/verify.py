@@ -5,6 +5,7 @@ index                                  the index of a segment is damaged: its ch
 gap                                    events are missing, and nothing tells of them: see `gaps`
 """
 
+import contextlib
 import json
 import re
 import sys
@@ -63,7 +64,11 @@ class _Count:
 
     def read(self, segment: Path) -> None:
         """Count one segment."""
-        writing = segment.suffix != ARCHIVED and is_open(segment)
+        writing = False
+        with contextlib.suppress(
+            OSError
+        ):  # It has gone meanwhile, or cannot be opened, which its lines will tell.
+            writing = segment.suffix != ARCHIVED and is_open(segment)
         self.segments += 1
         if not writing and index.load(segment) is None:
             self.unindexed += 1

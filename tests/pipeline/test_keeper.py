@@ -25,6 +25,7 @@ from pipeline.segments import (
     archive_of,
     archived_segments,
     create,
+    has_room,
     index_of,
     is_open,
     live_segments,
@@ -287,6 +288,15 @@ def test_one_process_at_a_time_keeps_a_folder(tmp_path: Path) -> None:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert keeper(tmp_path).step() is None
     assert keeper(tmp_path).step() is not None
+
+
+def test_there_is_room_for_fifty_live_segments(tmp_path: Path) -> None:
+    for number in range(1, 51):
+        assert has_room(tmp_path)
+        segment(tmp_path, number, events=1)
+    assert not has_room(tmp_path)
+    work(keeper(tmp_path))
+    assert has_room(tmp_path)
 
 
 def test_a_folder_that_has_gone_or_is_no_folder_is_no_error(tmp_path: Path) -> None:

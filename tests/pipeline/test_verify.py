@@ -13,8 +13,9 @@ from pipeline import index, tail, trace
 from pipeline.archive import archive
 from pipeline.blocks import BLOCK
 from pipeline.gaps import Start, gaps
-from pipeline.reader import Seen, lines
+from pipeline.reader import lines
 from pipeline.record import encode
+from pipeline.runs import Seen
 from pipeline.segments import archive_of, create, index_of, segment_name
 from pipeline.verify import Problem, verify
 from tests.pipeline.test_reading import on_a_terminal, pipeline
@@ -219,6 +220,19 @@ def test_a_damaged_index_is_told_and_nothing_is_believed_of_it(tmp_path: Path) -
     index.build(path)
     flipped(index_of(path), 100)
     assert problems(tmp_path) == [("index", None)]
+    assert len(trace.find(tmp_path, "r-300").lines) == 1
+
+
+def test_what_cannot_be_read_is_told_and_the_rest_is_read(tmp_path: Path) -> None:
+    segment(tmp_path, opened(), event(2))
+    (tmp_path / segment_name(1_700_000_000, "aaaaaa", 7)).mkdir()
+    assert [kind for kind, *_ in problems(tmp_path)] == ["unreadable"]
+    assert len(trace.find(tmp_path, "r-2").lines) == 1
+
+
+def test_a_reader_that_cannot_keep_an_index_reads_all_the_same(tmp_path: Path) -> None:
+    segment(tmp_path, *LONG)
+    (tmp_path / "index").write_text("in the way")
     assert len(trace.find(tmp_path, "r-300").lines) == 1
 
 
