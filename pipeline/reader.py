@@ -11,6 +11,7 @@ An event that was written twice, because its first flush failed or a start was k
 """
 
 import json
+import os
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -118,9 +119,14 @@ def segment_lines(segment: Path, holding: bytes = b"", *, of_request: bool = Fal
 
 
 def _indexed_now(segment: Path) -> index.Index | None:
-    """An index for one that has none, if it is closed and we may write; a search takes longer than this."""
+    """An index for a closed segment that has none, so that the next search is quick.
+
+    Only made by whom the segment belongs to: what root would leave there, the server could not read.
+    """
     try:
-        return None if segment.suffix != ARCHIVED and is_open(segment) else index.build(segment)
+        if segment.stat().st_uid != os.geteuid() or (segment.suffix != ARCHIVED and is_open(segment)):
+            return None
+        return index.build(segment)
     except OSError:
         return None
 

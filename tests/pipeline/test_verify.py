@@ -1,6 +1,7 @@
 """Is the log whole? What is missing or damaged is told with its place, and nothing else is."""
 
 import json
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,17 @@ def test_a_reader_that_cannot_keep_an_index_reads_all_the_same(tmp_path: Path) -
     segment(tmp_path, *LONG)
     (tmp_path / "index").write_text("in the way")
     assert len(trace.find(tmp_path, "r-300").lines) == 1
+
+
+def test_a_reader_leaves_no_index_in_the_log_of_another_user(tmp_path: Path) -> None:
+    path = segment(tmp_path, *LONG)
+    assert len(trace.find(tmp_path, "r-300").lines) == 1
+    assert index_of(path).exists()  # the control: in its own it does
+    if os.geteuid() == 0:
+        index_of(path).unlink()
+        os.chown(path, 65534, 65534)
+        assert len(trace.find(tmp_path, "r-300").lines) == 1
+        assert not index_of(path).exists()
 
 
 @given(data=st.data())
