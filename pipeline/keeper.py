@@ -9,6 +9,7 @@ No segment is archived or deleted while it is written, nor before shippers have 
 
 import errno
 import fcntl
+import itertools
 import math
 import threading
 import time
@@ -73,6 +74,7 @@ declare(
 )
 
 _RETRY_SECONDS = 60.0
+_AT_ONCE = 50  # so much is done before the folder, which may hold thousands of files, is looked at again
 _UNFINISHED_SECONDS = 600.0  # an unfinished index this old is of a reader that died
 
 
@@ -150,6 +152,7 @@ class Keeper:
         self._written: dict[str, float] = {}  # when each was last seen being written, by the monotonic clock
         self._resting: dict[str, float] = {}  # until when what failed is left alone
         self._told: set[tuple[str, str]] = set()
+        self._left: Iterator[_Work] = iter(())  # of what was found when the folder was last looked at
         self._swept = False
         self._stopping = threading.Event()
 
@@ -163,12 +166,15 @@ class Keeper:
             with open(self._folder / ".keeper", "ab") as held:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._sweep()
-                return self._next()
+                if (done := self._next()) is None:
+                    self._left = itertools.islice(self._work(), _AT_ONCE)
+                    done = self._next()
+                return done
         except (OSError, _Stopped):  # The folder has gone, or cannot be written, or is another's to keep.
             return None
 
     def _next(self) -> Done | None:
-        for name, segment, act in self._work():
+        for name, segment, act in self._left:
             self._go_on()
             if self._rests(segment):
                 continue
@@ -177,7 +183,9 @@ class Keeper:
             except _Stopped:
                 raise
             except Exception as error:  # Whatever it is, it concerns one segment, and that is still there.
-                return self._failed(name, segment, error)
+                if segment.exists():
+                    return self._failed(name, segment, error)
+                continue  # It is not: somebody else has done it.
             self._told = {told for told in self._told if told[0] != name}
             return done
         return None
