@@ -20,13 +20,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
-from .catalogue import LEVELS, PLANS, Event, Field, Level, Observe, declare
+from .catalogue import Event, Field, Level, Observe, declare
 from .exceptions import EXCEPTION_FIELDS, describe
-from .log import DURABLE, OWN, Fields, Log, NotDurable, log, standard_error
+from .log import Fields, Log, NotDurable, log, standard_error
 from .losses import Losses
-from .recovery import Recovered, recover
+from .places import let_go, orphaned, take_place
+from .recovery import Recovered, count_recovered, recover
 from .reserve import Reserve
-from .ring import Damaged, Owner, Ring, RingInUse
+from .ring import Owner, Ring
 from .segments import FOLDER_MODE, lock_folder
 from .stream import Rotation, Segments
 from .waiting import WAKE, WaitingEvents
@@ -48,10 +49,16 @@ declare(
             always=True,
         ),
         Event(
-            "ring_damaged",
+            "state_damaged",
             "ERROR",
-            "A ring file could not be read; it was set aside, and a new one is in use. What it held is lost.",
+            "A ring or a figures file could not be read; it was set aside, and a new one is in use. What it held is lost.",
             {"file": Field("where it is now"), "reason": Field("what was wrong with it")},
+        ),
+        Event(
+            "figures_not_kept",
+            "ERROR",
+            "There is no room for the figures file: until the next start the figures are kept in memory only.",
+            {"reason": Field("the system's own words", free=True)},
         ),
         Event(
             "windows_failed",
@@ -68,17 +75,7 @@ declare(
     ]
 )
 
-# How much of the ring an event of each rank may find in use and still be taken.
-_SHARES = {
-    LEVELS["DEBUG"]: 0.5,
-    LEVELS["INFO"]: 0.85,
-    LEVELS["WARNING"]: 0.93,
-    LEVELS["ERROR"]: 0.97,
-    DURABLE: 0.97,
-    OWN: 1.0,
-}
 HOURLY = Rotation(max_bytes=64 << 20, max_seconds=3600.0)
-MAX_WORKERS = 64
 _TICK_SECONDS = 1.0
 
 
@@ -136,6 +133,7 @@ class EventLog:
         self._lock_file: IO[bytes] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.worker = 0
+        self.predecessor: Owner | None = None
 
     async def open(self) -> Self:
         """Take the folder, open the first segment, start the writer and direct the log here.
@@ -154,18 +152,15 @@ class EventLog:
 
     async def _open(self) -> None:
         self._state.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        self.worker, ring, aside = _take_ring(self._state, self._ring_bytes)
-        self._ring = ring
-        dead = ring.owner
-        found = recover(ring, self.folder)
-        self._windows = windows = Windows(self._state / f"worker-{self.worker}.windows")
-        if ring.head == ring.tail and (ring.size != self._ring_bytes or ring.head < windows.counted):
-            ring.renew(self._ring_bytes, max(ring.head, windows.counted))
-        for number, event in found.events:
-            plan = PLANS.get(str(event.get("event")))
-            if number > windows.counted and plan is not None and plan.observe is not None:
-                self._observe(plan.observe, event, number)
-        windows.commit(ring.head)
+        place, damaged = take_place(self._state, self._ring_bytes)
+        ring, windows = self._ring, self._windows = place.ring, place.windows
+        self.worker, self.predecessor = place.worker, ring.owner
+        orphans = orphaned(self._state, self._workers) if self.worker == 1 else []
+        recovered = [(one, recover(one.ring, self.folder)) for one in (place, *orphans)]
+        for one, found in recovered:
+            count_recovered(one.windows, found, one.ring.head)
+        self._losses = Losses(ring.losses)
+        self._accepted_at_open = ring.head
         about = {
             "pid": os.getpid(),
             "python": platform.python_version(),
@@ -182,31 +177,32 @@ class EventLog:
             before_batch=self._before_batch,
             make_folder=self._make_folder,
         )
-        self._writer.lead(found.lines, ring.head)
-        self._losses = Losses(ring.losses)
-        self._accepted_at_open = ring.head
+        lines = b"".join(found.lines for _, found in recovered)
+        self._writer.lead(lines, ring.head, then=lambda: let_go(orphans))
         self._log.direct(self, level=self._level)
         try:
             await self._writer.open()
         except OSError:
             self._log.direct(None)
-            windows.close()
-            ring.close()
+            place.close()
             raise
         windows.publish(pid=os.getpid(), started=time.time())
+        for name, reason in damaged:
+            self._log.error("state_damaged", file=name, reason=reason)
+        if windows.failure is not None:
+            self._log.error("figures_not_kept", reason=str(windows.failure))
+        for one, found in recovered:
+            self._tell_recovered(one.ring, found)
         ring.own(Owner(self._log.boot, self._run, os.getpid()))
         self._tasks = [
             self._loop.create_task(self._write(), name="event-log-writer"),
             self._loop.create_task(self._tick(), name="event-log-tick"),
         ]
-        self._tell_the_past(dead, found, aside)
 
-    def _tell_the_past(self, dead: Owner | None, found: Recovered, aside: list[tuple[Path, str]]) -> None:
-        """What became of those who wrote the ring before."""
+    def _tell_recovered(self, ring: Ring, found: Recovered) -> None:
+        """What became of the process that wrote a ring before."""
         self._lost += found.damaged
-        for path, reason in aside:
-            self._log.error("ring_damaged", file=path.name, reason=reason)
-        if dead is None:
+        if (dead := ring.owner) is None:
             return
         if found.missing or found.damaged:
             self._log.own(
@@ -216,7 +212,7 @@ class EventLog:
                 count=found.missing,
                 damaged=found.damaged,
             )
-        self._tell_losses(of_boot=dead.boot)
+        self._tell_losses(Losses(ring.losses), of_boot=dead.boot)
 
     async def close(self, seconds: float = 5.0) -> bool:
         """Write what waits and close. False when the disk did not take it within `seconds`; the loss is told."""
@@ -334,7 +330,7 @@ class EventLog:
 
     async def _write(self) -> None:
         await self._writer.run()
-        self._tell_losses()
+        self._tell_losses(self._losses)
         # Who logs from here on is heard on standard error; what came before is written.
         self._log.direct(None, level="WARNING")
         await self._writer.finish()
@@ -344,8 +340,11 @@ class EventLog:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             self._count()
-            self._windows.tick()
-            self.publish()
+            try:
+                self._windows.tick()
+                self.publish()
+            except Exception as error:  # As in `_count`.
+                standard_error.error("windows_failed", **describe(error))
             self._queue.put_nowait(WAKE)
 
     def publish(self, **more: float) -> None:
@@ -365,17 +364,17 @@ class EventLog:
 
     def _before_batch(self) -> None:
         self._count()
-        self._tell_losses()
+        self._tell_losses(self._losses)
 
-    def _tell_losses(self, of_boot: str | None = None) -> None:
-        told = self._losses.told()
+    def _tell_losses(self, losses: Losses, of_boot: str | None = None) -> None:
+        told = losses.told()
         if not told:
             return
         dropped = self._dropped
         of = {"of_boot": of_boot} if of_boot else {}
         self._log.own("events_dropped", **told, **of)
         if self._dropped == dropped:  # Else there was no room even for this: it is told with the next ones.
-            self._losses.forget()
+            losses.forget()
 
     def _make_folder(self) -> None:
         """The folder again, after somebody deleted it."""
@@ -388,20 +387,3 @@ class EventLog:
 
 _NOTHING: dict[str, Any] = {}
 _STAMP = '{"timestamp":"2026-01-01T12:34:56.789Z"'
-
-
-def _take_ring(state: Path, size: int) -> tuple[int, Ring, list[tuple[Path, str]]]:
-    """The first worker number whose ring nobody has, its ring, and what had to be set aside: (file, reason)."""
-    aside: list[tuple[Path, str]] = []
-    for worker in range(1, MAX_WORKERS + 1):
-        path = state / f"worker-{worker}.ring"
-        try:
-            return worker, Ring(size, _SHARES, path), aside
-        except RingInUse:
-            continue
-        except Damaged as damage:
-            there = path.with_name(f"{path.name}.damaged-{int(time.time())}")
-            path.rename(there)
-            aside.append((there, str(damage)))
-            return worker, Ring(size, _SHARES, path), aside
-    raise RingInUse(f"all of {MAX_WORKERS} rings in {state} are in use")

@@ -7,6 +7,8 @@ encoded is described instead, and an event for which there is no room is counted
 `boot` and `seq` are given out here, under one lock, so that a gap in `seq` is always a loss.
 """
 
+import secrets
+import string
 import sys
 import threading
 import time
@@ -196,6 +198,11 @@ def _stamp(millisecond: int) -> str:
     """The beginning of a line that is written `millisecond` ms after the epoch: `{"timestamp":"2026-01-01T12:34:56.789Z"`."""
     second, rest = divmod(millisecond, 1000)
     return time.strftime(f'{{"timestamp":"%Y-%m-%dT%H:%M:%S.{rest:03d}Z"', time.gmtime(second))
+
+
+def new_boot() -> str:
+    """A name for a process start: six letters and digits."""
+    return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(6))
 
 
 def _unknown(fields: dict[str, Any]) -> dict[str, Any]:

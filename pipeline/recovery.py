@@ -5,14 +5,17 @@ between a write and the moment at which it released the lines; and so may a star
 first: the end of what the dead start wrote, and the beginning of what each later start recovered.
 """
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .catalogue import PLANS
 from .record import marked
 from .ring import Ring
 from .segments import SUFFIX, live_segments
+from .windows import Windows
 
 _RECOVERED = b'"recovered":true'
 _OPENED = b'"event":"segment_opened"'
@@ -51,6 +54,18 @@ def recover(ring: Ring, folder: Path) -> Recovered:
         if (event.get("boot"), event.get("seq")) not in there
     ]
     return Recovered(b"".join(missing), len(missing), damaged, events)
+
+
+def count_recovered(windows: Windows, found: Recovered, head: int) -> None:
+    """Count the responses that a dead process had accepted and not counted; then all up to the line `head` are."""
+    for number, event in found.events:
+        plan = PLANS.get(str(event.get("event")))
+        if number <= windows.counted or plan is None or plan.observe is None:
+            continue
+        with contextlib.suppress(Exception):  # An event of another version, without what is asked of it.
+            if (observation := plan.observe(event)) is not None:
+                windows.observe(observation, number=number)
+    windows.commit(head)
 
 
 def logged(folder: Path, boots: Iterable[str], enough: int) -> set[tuple[Any, Any]]:

@@ -109,6 +109,7 @@ class Writer:
         self._number = ring.tail  # the last line that is wholly written
         self._place = ring.tail_place  # how far the ring is written, perhaps into the middle of a line
         self._recovered = (b"", ring.tail)
+        self._then: Callable[[], None] | None = None
         self._lead = memoryview(b"")  # what is left of the recovered lines, which come first
         self._ahead: list[tuple[int, int]] = []  # places of lines that were written before their turn
         self._durable: list[tuple[int, asyncio.Future[None]]] = []
@@ -125,9 +126,13 @@ class Writer:
         await self._segments.begin(self._first_line)
         await self._segments.run(self._reserve.take)
 
-    def lead(self, lines: bytes, until: int) -> None:
-        """Before anything else `lines` are to be written; they stand for what the ring holds up to its line `until`."""
+    def lead(self, lines: bytes, until: int, then: Callable[[], None]) -> None:
+        """Before anything else `lines` are to be written; they stand for what the ring holds up to its line `until`.
+
+        `then` is called when they are flushed.
+        """
         self._recovered = (lines, until)
+        self._then = then
         self._begin_at_tail()
 
     async def run(self) -> None:
@@ -182,7 +187,7 @@ class Writer:
                 await self._flush()
 
     def _flush_is_due(self) -> bool:
-        if self._number == self._ring.tail:
+        if self._number == self._ring.tail and self._then is None:
             return False
         since = time.monotonic() - self._flushed_at
         if self._failed_flushes:
@@ -299,6 +304,9 @@ class Writer:
         self._failed_flushes = 0
         self._flushed_at = time.monotonic()
         self._ring.release(number)
+        if self._then is not None:
+            self._then()
+            self._then, self._recovered = None, (b"", 0)
         waiting, self._durable = self._durable, []
         for waited, done in waiting:
             if waited > number:
@@ -315,10 +323,10 @@ class Writer:
 
     def _begin_at_tail(self) -> None:
         lines, until = self._recovered
-        if self._ring.tail < until:
-            self._lead, self._number = memoryview(lines), until
-        else:
+        if self._then is None:
             self._number = self._ring.tail
+        else:
+            self._lead, self._number = memoryview(lines), until
         self._place = self._ring.end_of(self._number)
         self._ahead = []
 

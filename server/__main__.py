@@ -11,22 +11,25 @@ Settings come from the environment, .env, or config/chatkit.toml, in that order;
 import argparse
 import asyncio
 import os
-import secrets
 import signal
-import string
 import sys
+import time
 from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.catalogue import Event, Field, declare
-from pipeline.log import log, standard_error
+from pipeline.log import log, new_boot, standard_error
+from pipeline.reader import last_start
+from pipeline.segments import lock_folder
 
 from . import VERSION
 from .settings import Problem, Settings, SettingsError, load
 from .steps import StepFailed, opening_database
 
 if TYPE_CHECKING:
+    from .app import Group
     from .chat.ingest import Report
 
 EX_SOFTWARE = 70
@@ -49,10 +52,10 @@ declare(
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit status."""
     options = _parser().parse_args(arguments)
-    boot = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(6))
+    boot = new_boot()
     _identify(boot)
     try:
-        settings = load()
+        settings = load(**({} if options.workers is None else {"workers": options.workers}))
     except SettingsError as refused:
         if options.command == "check" and sys.stderr.isatty():
             _print_problems(refused.problems)
@@ -67,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
             return _run(_migrate(settings))
         case "check":
             return _check(settings)
-    return _run(_serve(settings))
+    return _serve(settings, boot)
 
 
 def _identify(boot: str, config: str = "") -> None:
@@ -82,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"ChatKit {VERSION}")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="serve with N processes (default: WORKERS, or 1)"
+    )
     commands = parser.add_subparsers(dest="command", metavar="", title="commands")
     commands.add_parser("serve", help="serve until stopped (the default)")
     ingest = commands.add_parser(
@@ -119,26 +125,47 @@ def _run(work: Coroutine[Any, Any, int]) -> int:
             return EX_SOFTWARE
 
 
-async def _serve(settings: Settings) -> int:
+def _serve(settings: Settings, boot: str) -> int:
+    """Serve until stopped: in this process, or in several that this one watches over."""
+    from .app import Group, opening_log, prepare_database, signing_key
+
+    try:
+        with opening_log(settings):
+            group = Group(boot, settings.workers, last_start(settings.log_dir), time.monotonic())
+            if settings.workers == 1:
+                return _run(_serve_alone(settings, group))
+            signing_key(settings)
+            with opening_database():
+                asyncio.run(prepare_database(settings))
+            with lock_folder(settings.log_dir):
+                from . import workers
+
+                return workers.run(settings, group, partial(_announce, settings))
+    except StepFailed as failed:
+        failed.tell(standard_error)
+        return EX_CONFIG
+
+
+async def _serve_alone(settings: Settings, group: "Group") -> int:
     from .app import Server
 
-    server = Server(settings)
+    server = Server(settings, group)
     loop = asyncio.get_running_loop()
     asked: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked.put_nowait, number)
-    url, listening = await server.start()
-    _announce(url, listening, settings)
+    await server.open()
+    _announce(settings, server.listening)
     reason = await asked.get()
-    drained = await server.stop(reason.name)
-    if not drained:
+    if not await server.stop(reason.name):
         # A thread is still in a write that does not return; waiting for it would make the stop as endless as the write.
         os._exit(1)
     return 0
 
 
-def _announce(url: str, listening: str, settings: Settings) -> None:
+def _announce(settings: Settings, listening: str) -> None:
     """Where it is, where it writes, how to trace: for people on a terminal, as an event for programs."""
+    url = settings.base_url or listening
     if not sys.stderr.isatty():
         standard_error.info("server_started", url=url, listening=listening, environment=settings.environment)
         return

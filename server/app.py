@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import logging
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -22,7 +23,7 @@ from pipeline.context import ContextExecutor
 from pipeline.eventlog import EventLog
 from pipeline.heartbeat import LoopLag, beat
 from pipeline.log import log
-from pipeline.reader import last_start
+from pipeline.reader import Start
 from pipeline.segments import FolderInUse
 from pipeline.stream import Rotation
 
@@ -51,9 +52,22 @@ declare(
                 "url": Field("where visitors reach it"),
                 "listening": Field("the address it listens on"),
                 "environment": Field("development or production"),
+                "worker": Field("which of the workers this is, from 1"),
+                "workers": Field("how many there are"),
                 "settings": Field("what is in force, secrets masked"),
                 "previous_boot": Field("the start before this one that wrote to the same folder, or null"),
                 "previous_boot_crashed": Field("whether that one ended without `server_stopped`"),
+            },
+            always=True,
+        ),
+        Event(
+            "worker_died",
+            "WARNING",
+            "A worker ended without a stop and was replaced by this one, which found in its ring what it had not written.",
+            {
+                "worker": Field("which of the workers it was"),
+                "pid": Field("its process"),
+                "of_boot": Field("its start"),
             },
             always=True,
         ),
@@ -88,26 +102,43 @@ LINGER_SECONDS = 2.0
 """How long a refused body is still read, so that its sender gets to see the refusal before the connection closes."""
 
 
-class Server:
-    """All parts of one running server; `start` and `stop` are each called once."""
+class Group(NamedTuple):
+    """What the workers of one server have in common: the run's name, how many they are, and what came before.
 
-    def __init__(self, settings: Settings) -> None:
+    `started` is when the first of them began, in seconds of the monotonic clock, which all processes of a machine share.
+    """
+
+    run: str
+    workers: int
+    previous: Start | None
+    started: float
+
+
+class Server:
+    """All parts of one running server, or of one worker of it; `open` and `stop` are each called once.
+
+    `listening` is the address on which a worker's parent listens; without one it listens by itself.
+    """
+
+    def __init__(self, settings: Settings, group: Group, listening: str = "") -> None:
         self.settings = settings
+        self.url = self.listening = listening
+        self._group = group
         self._store: Store | None = None
         self._events: EventLog | None = None
         self._runner: Runner | None = None
         self._health: Health | None = None
         self._meter: Meter | None = None
         self._background: list[asyncio.Task[None]] = []
-        self._started = False
+        self._reason = "SIGTERM"
 
-    async def start(self) -> tuple[str, str]:
-        """Open everything and listen; where visitors reach it, and the address on which it listens.
+    async def open(self) -> Runner:
+        """Open everything, and listen if nobody does that for us.
 
         Raises ``StepFailed``; what was opened by then is closed again.
         """
         try:
-            return await self._start()
+            return await self._open()
         except BaseException as error:
             if self._events is not None:
                 failed = error if isinstance(error, StepFailed) else StepFailed.unforeseen(error)
@@ -115,27 +146,11 @@ class Server:
             await self.stop("failed start")
             raise
 
-    async def _start(self) -> tuple[str, str]:
-        settings = self.settings
+    async def _open(self) -> Runner:
+        settings, group = self.settings, self._group
         asyncio.get_running_loop().set_default_executor(ContextExecutor(thread_name_prefix="worker"))
-        with step(
-            "keep state", f"Make the folder writable, or set STATE_DIR (now {settings.state_dir}).", OSError
-        ):
-            settings.state_dir.mkdir(parents=True, exist_ok=True)
-            key = _signing_key(settings)
-        with (
-            step(
-                "write the log",
-                f"Make the folder writable, or set LOG_DIR (now {settings.log_dir}).",
-                OSError,
-            ),
-            step(
-                "open the log",
-                f"Stop the other server, or set LOG_DIR (now {settings.log_dir}).",
-                FolderInUse,
-            ),
-        ):
-            previous = last_start(settings.log_dir)
+        key = signing_key(settings)
+        with opening_log(settings):
             events = self._events = await EventLog(
                 settings.log_dir,
                 level=settings.log_level,
@@ -143,19 +158,25 @@ class Server:
                 linger_seconds=settings.log_linger_ms / 1000,
                 rotation=Rotation(settings.log_segment_bytes, settings.log_segment_seconds),
                 state=settings.state_dir,
+                workers=group.workers,
+                run=group.run,
             ).open()
         bridge.take_over_logging(LEVELS[settings.log_level])
         logging.getLogger("alembic").setLevel(logging.WARNING)  # `database_migrated` says it in one line
+        if (dead := events.predecessor) is not None and dead.run == group.run:
+            log.warning("worker_died", worker=events.worker, pid=dead.pid, of_boot=dead.boot)
 
         with opening_database():
-            await self._migrate()
+            if group.workers == 1:
+                await prepare_database(settings)
             store = self._store = Store(settings.database_url, create=False)
-        health = self._health = Health(Dependency("database", store.ping), events)
+        health = self._health = Health(Dependency("database", store.ping), events, group.started)
         lag = LoopLag()
         meter = self._meter = Meter(lag)
         self._background = [
             asyncio.create_task(lag.watch(), name="loop-lag"),
             asyncio.create_task(beat(events, lag, lambda: _vitals(meter, health)), name="heartbeat"),
+            asyncio.create_task(_publish(events, meter), name="publish"),
         ]
 
         addresses = Addresses(settings.trusted_proxies, key)
@@ -168,42 +189,49 @@ class Server:
             shutdown_timeout=CANCEL_SECONDS,
         )
         await runner.setup()
+        if not self.listening:
+            await self._listen(runner)
+        self.url = settings.base_url or self.listening
+        health.phase = "serving"
+        await health.database_connected()
+        self._say_started(events)
+        return runner
+
+    async def _listen(self, runner: Runner) -> None:
+        settings = self.settings
         with step(
             "listen", f"Does another program have the port? Set PORT (now {settings.port}), or HOST.", OSError
         ):
             await web.TCPSite(runner, settings.host, settings.port, backlog=1024, reuse_address=True).start()
-        health.phase = "serving"
-        self._started = True
-        await health.database_connected()
-        if previous is not None and previous.config != settings.fingerprint:
+        self.listening = _listening(runner)
+
+    def _say_started(self, events: EventLog) -> None:
+        settings, previous = self.settings, self._group.previous
+        if previous is not None and previous.config != settings.fingerprint and events.worker == 1:
             log.info("config_changed", previous=previous.config, current=settings.fingerprint)
-        listening = _listening(runner)
-        url = settings.base_url or listening
         log.info(
             "server_started",
-            url=url,
-            listening=listening,
+            url=self.url,
+            listening=self.listening,
             environment=settings.environment,
+            worker=events.worker,
+            workers=self._group.workers,
             settings=masked(settings),
             previous_boot=previous.boot if previous is not None else None,
             previous_boot_crashed=previous is not None and not previous.stopped,
         )
-        return url, listening
 
     async def stop(self, reason: str) -> bool:
         """Close the door, finish what is in flight, drain the log, close the store. False when the log was not drained."""
+        self._reason = reason
         loop = asyncio.get_running_loop()
-        began = loop.time()
-        deadline = began + self.settings.shutdown_seconds
-        if self._started and self._health is not None and self._meter is not None:
-            self._health.phase = "draining"
-            log.info("server_stopping", inflight=self._meter.inflight, reason=reason)
-        if self._runner is not None:
-            await self._finish_requests(self._runner, until=began + self.settings.shutdown_seconds * 0.6)
+        deadline = loop.time() + self.settings.shutdown_seconds
+        if self._runner is not None and self._runner.server is not None:
+            await self._runner.cleanup()
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        if self._started and self._health is not None:
+        if self._health is not None and self._health.phase == "draining":
             log.info("server_stopped", uptime_seconds=self._health.uptime_seconds)
         drained = True
         if self._events is not None:
@@ -213,16 +241,16 @@ class Server:
                 await asyncio.wait_for(self._store.close(), max(1.0, deadline - loop.time()))
         return drained
 
-    async def _finish_requests(self, runner: Runner, until: float) -> None:
-        """Close the door, let what is in flight end by itself before `until` (the loop's time), and cancel the rest."""
+    async def _finish_requests(self, _: web.Application) -> None:
+        """The door is closed: let what is in flight end by itself in good time; what does not is cancelled."""
+        if self._health is None or self._meter is None or self._health.phase != "serving":
+            return
+        self._health.phase = "draining"
+        log.info("server_stopping", inflight=self._meter.inflight, reason=self._reason)
         loop = asyncio.get_running_loop()
-        for site in list(runner.sites):
-            await site.stop()
-        if runner.server is not None:
-            runner.server.pre_shutdown()  # idle connections close now, the others when their request is answered
-        while self._meter is not None and self._meter.inflight and loop.time() < until:  # noqa: ASYNC110
+        until = loop.time() + self.settings.shutdown_seconds * 0.6
+        while self._meter.inflight and loop.time() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-        await runner.cleanup()
 
     def _application(
         self, events: EventLog, store: Store, health: Health, meter: Meter, addresses: Addresses
@@ -243,17 +271,41 @@ class Server:
         app[HEALTH] = health
         app[EVENTS] = events
         app[METER] = meter
+        app.on_shutdown.append(self._finish_requests)
         app[CHAT] = Chat(SQLiteRetriever(store), ExtractiveAnswerer())
         return app
 
-    async def _migrate(self) -> None:
-        if not await migrate.is_needed(self.settings.database_url):
-            return
-        if self.settings.production:
-            raise StepFailed(
-                "use the database", "it does not have the present shape", "Run: python -m server migrate"
-            )
-        await migrate.upgrade(self.settings.database_url)
+
+@contextlib.contextmanager
+def opening_log(settings: Settings) -> Iterator[None]:
+    """Within the block, what can go wrong with the log's folder."""
+    with (
+        step("write the log", f"Make the folder writable, or set LOG_DIR (now {settings.log_dir}).", OSError),
+        step(
+            "open the log",
+            f"Stop the other server, or set LOG_DIR (now {settings.log_dir}).",
+            FolderInUse,
+        ),
+    ):
+        yield
+
+
+async def prepare_database(settings: Settings) -> None:
+    """The database in its present shape; in production that is left to `python -m server migrate`."""
+    if not await migrate.is_needed(settings.database_url):
+        return
+    if settings.production:
+        raise StepFailed(
+            "use the database", "it does not have the present shape", "Run: python -m server migrate"
+        )
+    await migrate.upgrade(settings.database_url)
+
+
+async def _publish(events: EventLog, meter: Meter) -> None:
+    """Each second: let the other workers know how this one is, so that any of them can answer for all."""
+    while True:
+        events.publish(inflight=meter.inflight, loop_lag_ms=meter.lag.last_ms)
+        await asyncio.sleep(1)
 
 
 async def _vitals(meter: Meter, health: Health) -> dict[str, Any]:
@@ -262,11 +314,17 @@ async def _vitals(meter: Meter, health: Health) -> dict[str, Any]:
     return {"inflight": meter.inflight, "dependencies": health.dependencies()}
 
 
-def _signing_key(settings: Settings) -> bytes:
+def signing_key(settings: Settings) -> bytes:
     """The first of `SECRET_KEY`; in development without one, a key that is made once and kept."""
-    if settings.secret_keys:
-        return settings.secret_keys[0].encode()
-    path = Path(settings.state_dir) / "development-key"
+    with step(
+        "keep state", f"Make the folder writable, or set STATE_DIR (now {settings.state_dir}).", OSError
+    ):
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        return settings.secret_keys[0].encode() if settings.secret_keys else _kept_key(settings.state_dir)
+
+
+def _kept_key(folder: Path) -> bytes:
+    path = folder / "development-key"
     if not path.exists():
         # Written beside and renamed, so that there is never half a key.
         draft = path.with_suffix(".new")

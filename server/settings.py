@@ -28,6 +28,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+MAX_WORKERS = 32
 ENV_FILE = Path(".env")
 TOML_FILE = Path("config/chatkit.toml")
 
@@ -86,6 +87,9 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="The address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
+    workers: int = Field(
+        1, ge=1, le=MAX_WORKERS, description="How many processes serve; more than one use gunicorn."
+    )
     base_url: BaseUrl | None = Field(
         None,
         description="Where visitors reach this server. Must be https:// in production.",

@@ -97,6 +97,7 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,
+                start_new_session=True,  # so that `kill` reaches its workers too
             )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
@@ -121,7 +122,7 @@ class ServerProcess:
     def kill(self) -> None:
         """`kill -9`."""
         if self.process is not None and self.process.poll() is None:
-            self.process.kill()
+            os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(STOP_SECONDS)
 
     def events(self, name: str | None = None, **fields: Any) -> list[Event]:

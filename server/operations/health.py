@@ -82,11 +82,11 @@ class Dependency:
 
 
 class Health:
-    """The server's own account of itself. `phase` is set by who starts and stops it."""
+    """The server's own account of itself. `phase` is set by who starts and stops it; `started` is of the monotonic clock."""
 
-    def __init__(self, database: Dependency, events: EventLog) -> None:
+    def __init__(self, database: Dependency, events: EventLog, started: float) -> None:
         self.phase: Phase = "starting"
-        self.started = time.monotonic()
+        self.started = started
         self._database = database
         self._events = events
 

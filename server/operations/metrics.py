@@ -10,7 +10,8 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from pipeline.eventlog import EventLog
-from pipeline.windows import percent
+from pipeline.figures import BOUNDS_SECONDS
+from pipeline.windows import Windows, percent
 from server import VERSION
 from server.http import json_response
 from server.middleware.access import Meter
@@ -26,9 +27,6 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OFFERS = (JSON, OPENMETRICS, TEXT)
 
-# Prometheus' own default bounds, in seconds, so that its usual dashboards fit.
-_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-
 
 async def metrics(request: web.Request) -> web.Response:
     """The figures, in the format that the client prefers."""
@@ -41,10 +39,9 @@ async def metrics(request: web.Request) -> web.Response:
 
 def figures(app: web.Application) -> dict[str, Any]:
     """The six figures first, then the windows in all and by route, then the log's own."""
-    events, meter = app[EVENTS], app[METER]
-    windows = events.figures()
+    windows = _windows(app)
     totals = windows.totals()
-    status = events.status()
+    workers = windows.published()
     return {
         "total_requests": totals.requests,
         "error_count": totals.errors,
@@ -59,20 +56,33 @@ def figures(app: web.Application) -> dict[str, Any]:
         },
         "server": {
             "version": VERSION,
-            "inflight": meter.inflight,
-            "loop_lag_ms": meter.lag.last_ms,
+            "workers": len(windows.workers()),
+            "inflight": int(workers["inflight"]),
+            "loop_lag_ms": round(workers["loop_lag_ms"], 3),
         },
         "pipeline": {
-            "events_written": status.written,
-            "events_dropped": status.dropped,
-            "events_lost": status.lost,
-            "queue_depth": status.queue_depth,
-            "queue_oldest_ms": round(status.oldest_seconds * 1000, 2),
-            "ring_used_bytes": status.ring_used_bytes,
-            "ring_bytes": status.ring_bytes,
-            "failing_seconds": round(status.failing_seconds, 2),
+            **{name: int(workers[name]) for name in _COUNTS},
+            "queue_oldest_ms": round(workers["queue_oldest_ms"], 2),
+            "failing_seconds": round(workers["failing_ms"] / 1000, 2),
         },
     }
+
+
+_COUNTS = (
+    "events_written",
+    "events_dropped",
+    "events_lost",
+    "queue_depth",
+    "ring_used_bytes",
+    "ring_bytes",
+)
+
+
+def _windows(app: web.Application) -> Windows:
+    """The figures of all workers, this one's up to now."""
+    meter = app[METER]
+    app[EVENTS].publish(inflight=meter.inflight, loop_lag_ms=meter.lag.last_ms)
+    return app[EVENTS].figures()
 
 
 def _rounded(summary: Any) -> dict[str, Any]:
@@ -102,8 +112,8 @@ class _Collector:
         """One family after the other."""
         from prometheus_client import core
 
-        events, meter = self._app[EVENTS], self._app[METER]
-        windows = events.figures()
+        windows = _windows(self._app)
+        workers = windows.published()
         requests = core.CounterMetricFamily("chatkit_requests", "Requests answered.", labels=["route"])
         errors = core.CounterMetricFamily(
             "chatkit_errors", "Requests that the server failed.", labels=["route"]
@@ -114,11 +124,13 @@ class _Collector:
         duration = core.HistogramMetricFamily(
             "chatkit_request_duration_seconds", "How long requests took.", labels=["route"]
         )
-        for route, series in windows.histograms([bound * 1000 for bound in _BOUNDS]).items():
+        for route, series in windows.histograms().items():
             requests.add_metric([route], series["count"])
             errors.add_metric([route], series["errors"])
             limited.add_metric([route], series["limited"])
-            buckets = [(str(bound), count) for bound, count in zip(_BOUNDS, series["counts"], strict=True)]
+            buckets = [
+                (str(bound), count) for bound, count in zip(BOUNDS_SECONDS, series["counts"], strict=True)
+            ]
             duration.add_metric([route], [*buckets, ("+Inf", series["count"])], series["sum_ms"] / 1000)
         yield from (requests, errors, limited, duration)
 
@@ -134,27 +146,28 @@ class _Collector:
                 response.add_metric([f"{minutes}m", percentile], value / 1000)
         yield response
 
-        status = events.status()
         gauges = {
             "chatkit_uptime_seconds": ("Time since the start.", self._app[HEALTH].uptime_seconds),
-            "chatkit_inflight_requests": ("Requests being served.", meter.inflight),
-            "chatkit_loop_lag_seconds": ("How late the event loop last was.", meter.lag.last_ms / 1000),
-            "chatkit_log_queue_events": ("Events that wait to be written.", status.queue_depth),
-            "chatkit_log_ring_used_bytes": ("Their size.", status.ring_used_bytes),
+            "chatkit_workers": ("Processes that serve.", len(windows.workers())),
+            "chatkit_inflight_requests": ("Requests being served.", workers["inflight"]),
+            "chatkit_loop_lag_seconds": (
+                "How late the event loop last was, in the worst of the workers.",
+                workers["loop_lag_ms"] / 1000,
+            ),
+            "chatkit_log_queue_events": ("Events that wait to be written.", workers["queue_depth"]),
+            "chatkit_log_ring_used_bytes": ("The part of the rings in use.", workers["ring_used_bytes"]),
             "chatkit_log_failing_seconds": (
-                "For how long the log could not be written.",
-                status.failing_seconds,
+                "For how long the log could not be written, in the worst of the workers.",
+                workers["failing_ms"] / 1000,
             ),
         }
         for name, (help_text, value) in gauges.items():
             yield core.GaugeMetricFamily(name, help_text, value=value)
-        yield core.CounterMetricFamily("chatkit_log_events_written", "Events written.", value=status.written)
-        yield core.CounterMetricFamily(
-            "chatkit_log_events_dropped", "Events for which there was no room.", value=status.dropped
-        )
-        yield core.CounterMetricFamily(
-            "chatkit_log_events_lost",
-            "Events that were accepted and could not be read back.",
-            value=status.lost,
-        )
+        counters = {
+            "events_written": "Events written.",
+            "events_dropped": "Events for which there was no room.",
+            "events_lost": "Events that were accepted and could not be read back.",
+        }
+        for name, help_text in counters.items():
+            yield core.CounterMetricFamily(f"chatkit_log_{name}", help_text, value=workers[name])
         yield core.InfoMetricFamily("chatkit", "The server.", value={"version": VERSION})
