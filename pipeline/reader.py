@@ -14,6 +14,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -96,26 +97,49 @@ def segment_lines(segment: Path, holding: bytes = b"", *, of_request: bool = Fal
     A segment that has gone has no lines; one that was archived meanwhile is read there.
     """
     try:
-        opened = Blocks(segment)
-    except FileNotFoundError:
-        if segment.suffix != ARCHIVED and archive_of(segment).exists():
-            yield from segment_lines(archive_of(segment), holding, of_request=of_request)
-        return
+        opened = _open(segment)
     except OSError:
         yield Line(segment, 0, b"", "unreadable")
         return
-    with opened as blocks:
-        known = index.load(segment)
+    if opened is None:
+        return
+    with opened.blocks as blocks:
+        known = opened.known
         if known is None and of_request:
-            known = _indexed_now(segment)
+            known = _indexed_now(opened.segment)
         parts = [(0, blocks.count)]
         intact = known is not None and blocks.sound and known.size == (blocks.size or known.size)
         if known is not None and intact and of_request and not holding.translate(None, _PLAIN):
             parts = [(number, number + 1) for number in known.blocks(holding)]
         for first, until in parts:
-            yield from _lines(_Opened(segment, blocks, known), holding, first, until)
+            yield from _lines(opened, holding, first, until)
         if known is not None and len(known.checksums) > blocks.count:
             yield Line(segment, blocks.count * BLOCK, b"", "changed")
+
+
+class _Opened(NamedTuple):
+    segment: Path
+    blocks: Blocks
+    known: index.Index | None
+
+    def fault(self, number: int, block: bytes | None) -> Line | None:
+        """What is wrong with that block as a whole."""
+        if block is None:
+            return Line(self.segment, number * BLOCK, b"", "unreadable")
+        if self.known is None or self.known.checksums[number : number + 1].tolist() == [zlib.crc32(block)]:
+            return None
+        return Line(self.segment, number * BLOCK, b"", "changed")
+
+
+def _open(segment: Path) -> _Opened | None:
+    """The blocks of a segment, and its index; None when it has gone. Raises ``OSError`` when it cannot be opened."""
+    try:
+        return _Opened(segment, Blocks(segment), index.load(segment))
+    except FileNotFoundError:
+        archived = archive_of(segment)
+        if segment.suffix == ARCHIVED or not archived.exists():
+            return None
+        return _Opened(archived, Blocks(archived), index.load(archived))
 
 
 def _indexed_now(segment: Path) -> index.Index | None:
@@ -128,22 +152,6 @@ def _indexed_now(segment: Path) -> index.Index | None:
             return None
         return index.build(segment)
     except OSError:
-        return None
-
-
-class _Opened(NamedTuple):
-    segment: Path
-    blocks: Blocks
-    known: index.Index | None
-
-    def fault(self, number: int, block: bytes | None) -> Line | None:
-        """What is wrong with that block as a whole."""
-        if block is None:
-            return Line(self.segment, number * BLOCK, b"", "unreadable")
-        if self.known is not None and self.known.checksums[number : number + 1].tolist() != [
-            zlib.crc32(block)
-        ]:
-            return Line(self.segment, number * BLOCK, b"", "changed")
         return None
 
 
@@ -205,29 +213,30 @@ def parsed(segment: Path, offset: int, raw: bytes) -> Line:
 
 
 def backwards(segment: Path) -> Iterator[Line]:
-    """The lines of one segment, the last one first; a few of them cost little, however long it is."""
+    """The lines of one segment and its faults, the last one first; a few of them cost little, however long it is."""
     try:
-        opened = Blocks(segment)
-    except FileNotFoundError:
-        return
+        opened = _open(segment)
     except OSError:
         yield Line(segment, 0, b"", "unreadable")
         return
-    with opened as blocks:
+    if opened is None:
+        return
+    with opened.blocks as blocks:
         rest: list[bytes] = []  # of a line that began further in front, the last part first
         for number in reversed(range(blocks.count)):
             block = blocks.read(number)
-            if block is None:
-                yield Line(segment, number * BLOCK, b"", "unreadable")
+            fault = opened.fault(number, block)
+            if block is not None:
+                start = block.find(b"\n") + 1 if number else 0
+                if start or not number:
+                    text = block[start:] + b"".join(reversed(rest))
+                    yield from reversed(list(_parsed(opened.segment, number * BLOCK + start, text)))
+                    rest = []
+                rest.append(block[: start or None])
+            else:
                 rest = []
-                continue
-            start = block.find(b"\n") + 1 if number else 0
-            if number and not start:
-                rest.append(block)
-                continue
-            text = block[start:] + b"".join(reversed(rest))
-            yield from reversed(list(_parsed(segment, number * BLOCK + start, text)))
-            rest = [block[:start]]
+            if fault is not None:
+                yield fault
 
 
 def whole_bytes(segment: Path) -> int:
@@ -242,13 +251,8 @@ def last_start(folder: Path) -> Start | None:
     segments = live_segments(folder)
     if not segments:
         return None
-    newest = segments[-1]
-    last, stopped = None, False
-    for number, line in enumerate(line for line in backwards(newest) if line.event is not None):
-        if line.event is None or number == 3:
-            break
-        last = last or line.event
-        stopped = stopped or line.event.get("event") in _ENDS
-    if last is None:
+    last = [line.event for line in islice(backwards(segments[-1]), 10) if line.event is not None][:3]
+    if not last:
         return None
-    return Start(str(last.get("boot", "")), str(last.get("config", "")), stopped)
+    stopped = any(event.get("event") in _ENDS for event in last)
+    return Start(str(last[0].get("boot", "")), str(last[0].get("config", "")), stopped)

@@ -14,7 +14,7 @@ from pipeline import index, tail, trace
 from pipeline.archive import archive
 from pipeline.blocks import BLOCK
 from pipeline.gaps import Start, gaps
-from pipeline.reader import lines
+from pipeline.reader import backwards, lines, segment_lines
 from pipeline.record import encode
 from pipeline.runs import Seen
 from pipeline.segments import archive_of, create, index_of, segment_name
@@ -173,6 +173,7 @@ def test_a_bit_flipped_in_an_old_segment_is_told_with_its_place_and_the_rest_is_
     assert [line.event["seq"] for line in found if line.event] == list(range(1, 600))
     hurt = next(line for line in found if line.event and line.event.get("text", "x" * 300) != "x" * 300)
     assert hurt.event is not None
+    assert b"changed block" in pipeline(tmp_path, "tail", "-n", "1000").stderr
     done = pipeline(tmp_path, "trace", hurt.event["request_id"])
     assert (done.returncode, done.stdout) == (0, hurt.raw + b"\n")
     assert b"changed block" in done.stderr
@@ -284,6 +285,22 @@ def test_whatever_happens_to_the_files_no_reader_fails_and_no_record_is_wrong_un
     sought = random.Random(at).randrange(1, 600)
     for line in trace.find(folder, f"r-{sought}").lines:
         assert line.event is not None
+
+
+@given(st.lists(st.tuples(st.integers(0), st.binary(max_size=9))), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_read_backwards_the_lines_are_the_same(
+    tmp_path_factory: pytest.TempPathFactory, inserts: list[tuple[int, bytes]], archived: bool
+) -> None:
+    path = segment(tmp_path_factory.mktemp("back"))
+    content = bytearray(b"".join(LONG))
+    for at, junk in inserts:
+        content[at % len(content) : at % len(content)] = junk
+    path.write_bytes(content)
+    if archived:
+        archive(path, lambda: None)
+        path = archive_of(path)
+    assert list(backwards(path))[::-1] == list(segment_lines(path))
 
 
 @given(st.binary(max_size=4_000), st.sampled_from([".jsonl", ".jsonl.gz", ".idx"]))
