@@ -1,5 +1,6 @@
 """What becomes of closed segments: nothing is lost, nothing is touched too soon, and old ones make room."""
 
+import asyncio
 import fcntl
 import gzip
 import json
@@ -16,6 +17,7 @@ import pytest
 from pipeline import index
 from pipeline.archive import archive
 from pipeline.catalogue import EVENTS
+from pipeline.eventlog import EventLog
 from pipeline.keeper import Archived, Deleted, Done, Failed, Indexed, Keeper, tell
 from pipeline.log import Log
 from pipeline.reader import lines
@@ -31,6 +33,8 @@ from pipeline.segments import (
     live_segments,
     segment_name,
 )
+from pipeline.stream import Rotation
+from pipeline.verify import verify
 from tests.harness import clean_environment, needs
 
 LONG = Limits(seconds=math.inf, bytes=1 << 40)
@@ -317,6 +321,29 @@ def test_what_a_killed_keeper_left_is_swept_away(tmp_path: Path) -> None:
     building.touch()
     work(keeper(tmp_path))
     assert [path.exists() for path in (*left, building)] == [False, False, True]
+
+
+async def test_the_log_is_whole_at_every_moment_while_it_is_written_kept_and_read(tmp_path: Path) -> None:
+    log = Log()
+    log.identify(boot="bbbbbb", version="1", config="c")
+    events = await EventLog(tmp_path, log=log, rotation=Rotation(20_000, HOUR)).open()
+    kept = keeper(tmp_path, after=0)
+    done: list[Done] = []
+    for number in range(60):
+        for _ in range(20):
+            log.info("tick", number=number, text="x" * 100)
+        writing = asyncio.to_thread(work, kept)
+        reading = asyncio.to_thread(verify, tmp_path)
+        await asyncio.sleep(0)
+        steps, report = await asyncio.gather(writing, reading)
+        assert report.problems == []
+        done += steps
+    await events.close()
+    done += work(kept)
+    assert sum(isinstance(step, Archived) for step in done) > 10
+    assert live_segments(tmp_path) == []
+    read = [line.event["event"] for line in lines(tmp_path) if line.event is not None]
+    assert read.count("tick") == 1_200
 
 
 def test_what_was_done_is_told_as_it_is_declared(capfd: pytest.CaptureFixture[str]) -> None:
