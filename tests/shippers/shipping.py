@@ -23,7 +23,7 @@ SECONDS = 30
 
 
 class Target(socketserver.ThreadingTCPServer):
-    """Takes lines over TCP, from one shipper after another. What came without a newline before the end is no line."""
+    """Takes lines over TCP, from one shipper after another, once it listens. What came without a newline is no line."""
 
     daemon_threads = True
     block_on_close = True
@@ -33,9 +33,9 @@ class Target(socketserver.ThreadingTCPServer):
         self._open = 0
         self.lines: Counter[bytes] = Counter()
         self.count = 0
-        super().__init__(("127.0.0.1", 0), self._Connection)
-        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
-        self._thread.start()
+        super().__init__(("127.0.0.1", 0), self._Connection, bind_and_activate=False)
+        self.server_bind()
+        self._thread: threading.Thread | None = None
 
     class _Connection(socketserver.StreamRequestHandler):
         def handle(self) -> None:
@@ -85,9 +85,16 @@ class Target(socketserver.ThreadingTCPServer):
         with self._changed:
             assert self._changed.wait_for(lambda: not self._open, SECONDS)
 
+    def listen(self) -> None:
+        """Until now connections were refused."""
+        self.server_activate()
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
+        self._thread.start()
+
     def close(self) -> None:
-        self.shutdown()
-        self._thread.join()
+        if self._thread is not None:
+            self.shutdown()
+            self._thread.join()
         self.server_close()
 
 
@@ -98,6 +105,8 @@ class Shipper:
     configuration: Path
     main: str
     """The rest of its configuration: as little as lets it run, with what it says of itself in a file."""
+    refused: tuple[str, str]
+    """Which of its files says what when it has something to send and the target is away."""
     libraries = ""
     """The folder that has libraries of its own."""
 
@@ -117,14 +126,22 @@ class Shipper:
     def start(self) -> None:
         program = Path(needs(self.command)).resolve()
         prefix = program.parents[2]
-        self._process = subprocess.Popen(
-            [program, *self.arguments(prefix)],
-            cwd=self.folder,
-            env=clean_environment(LD_LIBRARY_PATH=str(prefix / self.libraries)),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        with (self.folder / "stderr.txt").open("ab") as stderr:
+            self._process = subprocess.Popen(
+                [program, *self.arguments(prefix)],
+                cwd=self.folder,
+                env=clean_environment(LD_LIBRARY_PATH=str(prefix / self.libraries)),
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+            )
+
+    def wait_for_words(self, pattern: str, words: str) -> None:
+        """Wait until one of its files says `words`."""
+        deadline = time.monotonic() + SECONDS
+        while not any(words in file.read_text("latin-1") for file in self.folder.glob(pattern)):
+            assert time.monotonic() < deadline, words
+            time.sleep(0.01)
 
     def reload(self) -> None:
         """Look at configuration and folder anew, as soon as it can be told to: before that, SIGHUP would end it."""
@@ -154,8 +171,9 @@ class Shipper:
 class Rsyslog(Shipper):
     command = "rsyslogd"
     configuration = CONFIGURATIONS / "rsyslog.conf"
+    refused = ("state/imfile-state:*", "curr_offs")
     main = """
-global(workDirectory="{folder}/state")
+global(workDirectory="{folder}/state" processInternalMessages="on")
 include(file="{folder}/chatkit.conf")
 action(type="omfile" file="{folder}/said.log")
 """
@@ -169,6 +187,7 @@ action(type="omfile" file="{folder}/said.log")
 class SyslogNg(Shipper):
     command = "syslog-ng"
     configuration = CONFIGURATIONS / "syslog-ng.conf"
+    refused = ("said.log", "Connection refused")
     main = """@version: current
 @include "{folder}/chatkit.conf"
 source s_itself {{ internal(); }};

@@ -4,7 +4,7 @@ import http.client
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,7 @@ TORN = b'{"timestamp":"2026-01-01T12:34:56.789Z","level":"INF'
 @pytest.fixture
 def target() -> Iterator[Target]:
     own = Target()
+    own.listen()
     yield own
     own.close()
 
@@ -165,6 +166,45 @@ def test_no_line_is_lost_when_the_shipper_is_killed(
     assert target.count - expected.total() <= 3 * SEGMENT_BYTES // min(map(len, expected))
 
 
+@contextmanager
+def started(shipper: Shipper) -> Iterator[Shipper]:
+    """`shipper`, running; whatever happens, it does not outlive the block."""
+    shipper.start()
+    try:
+        yield shipper
+    finally:
+        shipper.kill()
+
+
+@pytest.fixture
+def absent(tmp_path: Path) -> Iterator[Target]:
+    """A target that does not listen yet."""
+    own = Target()
+    yield own
+    own.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "lost"), [(Rsyslog, 2), (SyslogNg, 0)], ids=[Rsyslog.command, SyslogNg.command]
+)
+@pytest.mark.parametrize("end", [Shipper.stop, Shipper.kill], ids=["stop", "kill"])
+def test_lines_wait_for_a_target_that_is_away_though_the_shipper_ends(
+    end: Callable[[Shipper], None], kind: type[Shipper], lost: int, tmp_path: Path, absent: Target
+) -> None:
+    lines = [line(number) for number in range(100)]
+    (tmp_path / "events-1.jsonl").write_bytes(b"".join(lines))
+    with started(kind(tmp_path / "shipper", tmp_path, absent)) as shipper:
+        shipper.wait_for_words(*kind.refused)
+        end(shipper)
+        absent.listen()
+        shipper.start()
+        absent.wait_for(lines[lost:])
+        shipper.stop()
+    # rsyslog forgets the two that it was about to send; the configuration says so.
+    assert absent.lines <= Counter(lines)
+    assert absent.lines >= Counter(lines[lost:])
+
+
 def line(number: int, length: int = 300) -> bytes:
     """A line of `length` bytes."""
     frame = encode({"seq": number, "text": ""})
@@ -207,6 +247,25 @@ def test_longer_lines_would_be_split(server: ServerProcess, shipper: Shipper, ta
     target.wait_for_count(1)
     shipper.stop()
     assert too_long not in target.lines
+
+
+def test_a_queue_in_the_memory_of_the_shipper_would_lose_lines(tmp_path: Path, absent: Target) -> None:
+    lines = [line(number) for number in range(100)]
+    (tmp_path / "events-1.jsonl").write_bytes(b"".join(lines))
+    own = Rsyslog(tmp_path / "shipper", tmp_path, absent)
+    configuration = tmp_path / "shipper" / "chatkit.conf"
+    shipped = configuration.read_text()
+    assert 'queue.type="Direct"' in shipped
+    configuration.write_text(shipped.replace('queue.type="Direct"', 'queue.type="LinkedList"'))
+    with started(own) as shipper:
+        shipper.wait_for_words("state/imfile-state:*", f'"curr_offs": {sum(map(len, lines))}')
+        shipper.kill()
+        absent.listen()
+        shipper.start()
+        (tmp_path / "events-2.jsonl").write_bytes(line(100))
+        absent.wait_for([line(100)])
+        shipper.stop()
+    assert absent.lines == Counter([line(100)])
 
 
 def test_truncating_the_log_would_lose_lines(server: ServerProcess, shipper: Shipper, target: Target) -> None:
