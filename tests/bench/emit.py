@@ -30,7 +30,7 @@ from datetime import UTC, datetime
 from functools import partial
 from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import uvloop
@@ -48,8 +48,19 @@ SLICES_OF = {"loguru": 4}
 Entry = tuple[str, dict[str, Any]]
 """A request's ID, and the fields of its canonical event."""
 Slice = Callable[[], None]
-Ready = Callable[[list[Entry]], Slice]
-"""Makes ready to write some events: what is returned writes them. Binding their requests is the middleware's work."""
+
+
+class Way(NamedTuple):
+    """A way to log. `ready` makes ready to write some events, and what it returns writes them.
+
+    Binding their requests is the middleware's work, so that is done when they are made ready. `room` says whether there is
+    room for more, where who writes behind the caller's back might be left behind.
+    """
+
+    ready: Callable[[list[Entry]], Slice]
+    room: Callable[[], bool] = lambda: True
+
+
 ALWAYS = {"service": "chatkit-backend", "boot": "k3f9a1", "version": "0.5.0", "config": "9f3c11"}
 _IDENTITY = {name: ALWAYS[name] for name in ("boot", "version", "config")}
 
@@ -81,7 +92,7 @@ def entries(rng: random.Random, count: int) -> Iterator[Entry]:
 
 
 @asynccontextmanager
-async def floor(folder: Path, now: Callable[[], datetime | str] | None = None) -> AsyncIterator[Ready]:
+async def floor(folder: Path, now: Callable[[], datetime | str] | None = None) -> AsyncIterator[Way]:
     """The least there is to do. A `datetime` that orjson writes out is the quickest timestamp that is new for each event."""
     file = os.open(folder / "floor.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     buffer = bytearray()
@@ -111,7 +122,7 @@ async def floor(folder: Path, now: Callable[[], datetime | str] | None = None) -
         os.write(file, buffer)
         buffer.clear()
 
-    yield lambda slice_: partial(emit, slice_)
+    yield Way(lambda slice_: partial(emit, slice_))
     os.close(file)
 
 
@@ -130,7 +141,7 @@ def _kept() -> Callable[[], str]:
 
 
 @asynccontextmanager
-async def chatkit(folder: Path) -> AsyncIterator[Ready]:
+async def chatkit(folder: Path) -> AsyncIterator[Way]:
     import server.middleware.access  # noqa: F401 - declares `http_request`
     from pipeline.context import Request, bound
     from pipeline.eventlog import EventLog
@@ -146,14 +157,20 @@ async def chatkit(folder: Path) -> AsyncIterator[Ready]:
             variable.set(request)
             log.info("http_request", **fields)
 
-    yield lambda slice_: partial(emit, [(Request(request_id), fields) for request_id, fields in slice_])
+    def room() -> bool:
+        status = events.status()
+        return status.ring_used_bytes < status.ring_bytes / 2
+
+    yield Way(
+        lambda slice_: partial(emit, [(Request(request_id), fields) for request_id, fields in slice_]), room
+    )
     counted = events.figures().totals().requests
     assert await events.close(30)
     assert counted == SLICE * SLICES, f"the windows counted {counted}"
 
 
 @asynccontextmanager
-async def structlog(folder: Path) -> AsyncIterator[Ready]:
+async def structlog(folder: Path) -> AsyncIterator[Way]:
     """As its documentation recommends for speed."""
     import structlog
     from structlog.contextvars import bind_contextvars
@@ -180,7 +197,7 @@ async def structlog(folder: Path) -> AsyncIterator[Ready]:
             variable.set(request_id)
             logger.info("http_request", seq=next(numbers), **fields)
 
-    yield lambda slice_: partial(emit, slice_)
+    yield Way(lambda slice_: partial(emit, slice_))
     file.close()
 
 
@@ -190,7 +207,7 @@ def _variable(name: str) -> ContextVar[Any]:
 
 
 @asynccontextmanager
-async def stdlib(folder: Path) -> AsyncIterator[Ready]:
+async def stdlib(folder: Path) -> AsyncIterator[Way]:
     """The library's own way not to wait: a queue, and a thread that formats and writes."""
     from pythonjsonlogger.orjson import OrjsonFormatter
 
@@ -216,13 +233,13 @@ async def stdlib(folder: Path) -> AsyncIterator[Ready]:
         for request_id, fields in slice_:
             logger.info("http_request", extra={"request_id": request_id, "seq": next(numbers), **fields})
 
-    yield lambda slice_: partial(emit, slice_)
+    yield Way(lambda slice_: partial(emit, slice_))
     listener.stop()
     handler.close()
 
 
 @asynccontextmanager
-async def loguru(folder: Path) -> AsyncIterator[Ready]:
+async def loguru(folder: Path) -> AsyncIterator[Way]:
     from loguru import logger
 
     logger.remove()
@@ -234,12 +251,12 @@ async def loguru(folder: Path) -> AsyncIterator[Ready]:
         for request_id, fields in slice_:
             logger.bind(request_id=request_id, seq=next(numbers), **fields).info("http_request")
 
-    yield lambda slice_: partial(emit, slice_)
+    yield Way(lambda slice_: partial(emit, slice_))
     logger.complete()
     logger.remove()
 
 
-CONTENDERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Ready]]] = {
+CONTENDERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Way]]] = {
     "the floor": floor,
     "the floor, timestamps kept for a ms": lambda folder: floor(folder, _kept()),
     "ChatKit": chatkit,
@@ -254,8 +271,8 @@ async def measured(name: str, folder: Path) -> Figures:
     slices = SLICES_OF.get(name, SLICES)
     made = entries(random.Random(20260101), SLICE * slices)
     given = [list(itertools.islice(made, SLICE)) for _ in range(slices)]
-    async with CONTENDERS[name](folder) as ready:
-        prepared = [ready(slice_) for slice_ in given]
+    async with CONTENDERS[name](folder) as way:
+        prepared = [way.ready(slice_) for slice_ in given]
         gc.collect()
         gc.freeze()  # What was made ready is not the contender's rubbish to look through.
         taken = []
@@ -265,6 +282,8 @@ async def measured(name: str, folder: Path) -> Figures:
             emit()
             taken.append(time.thread_time_ns() - started)
             await asyncio.sleep(PAUSE_SECONDS)
+            while not way.room():
+                await asyncio.sleep(PAUSE_SECONDS)
     ended = _cpu()
     _check(folder, given)
     return {
