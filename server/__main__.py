@@ -10,6 +10,7 @@ Settings come from the environment, .env, or config/chatkit.toml, in that order;
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -132,15 +133,16 @@ def _serve(settings: Settings, boot: str) -> int:
     try:
         with opening_log(settings):
             group = Group(boot, settings.workers, last_start(settings.log_dir), time.monotonic())
-            if settings.workers == 1:
-                return _run(_serve_alone(settings, group))
+            lock = lock_folder(settings.log_dir) if settings.workers > 1 else contextlib.nullcontext()
+        if settings.workers == 1:
+            return _run(_serve_alone(settings, group))
+        with lock:
+            from . import workers
+
             signing_key(settings)
             with opening_database():
                 asyncio.run(prepare_database(settings))
-            with lock_folder(settings.log_dir):
-                from . import workers
-
-                return workers.run(settings, group, partial(_announce, settings))
+            return workers.run(settings, group, partial(_announce, settings))
     except StepFailed as failed:
         failed.tell(standard_error)
         return EX_CONFIG

@@ -95,6 +95,7 @@ declare(
 )
 
 
+BACKLOG = 1024
 CANCEL_SECONDS = 0.1
 """How long a request that outlived the deadline has to notice that it is cancelled."""
 
@@ -199,10 +200,9 @@ class Server:
 
     async def _listen(self, runner: Runner) -> None:
         settings = self.settings
-        with step(
-            "listen", f"Does another program have the port? Set PORT (now {settings.port}), or HOST.", OSError
-        ):
-            await web.TCPSite(runner, settings.host, settings.port, backlog=1024, reuse_address=True).start()
+        with listening_step(settings):
+            site = web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG, reuse_address=True)
+            await site.start()
         self.listening = _listening(runner)
 
     def _say_started(self, events: EventLog) -> None:
@@ -274,6 +274,12 @@ class Server:
         app.on_shutdown.append(self._finish_requests)
         app[CHAT] = Chat(SQLiteRetriever(store), ExtractiveAnswerer())
         return app
+
+
+def listening_step(settings: Settings) -> contextlib.AbstractContextManager[None]:
+    """Within the block, what can go wrong with the address."""
+    fix = f"Does another program have the port? Set PORT (now {settings.port}), or HOST."
+    return step("listen", fix, OSError)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ ring, segments and figures of its own (see `app`). The parent has no event log: 
 import logging
 import math
 import os
+import socket
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from pipeline import bridge
 from pipeline.log import log, new_boot, standard_error
 
 from . import VERSION
-from .app import Group, Server
+from .app import BACKLOG, Group, Server, listening_step
 from .settings import Settings
 from .steps import StepFailed
 
@@ -58,29 +59,35 @@ class Worker(GunicornUVLoopWebWorker):
 
 
 class Workers(BaseApplication):
-    """What gunicorn runs. `announce` is told the address on which it listens."""
+    """What gunicorn runs on the socket `listener`. `announce` is told its address when there is somebody to answer."""
 
-    def __init__(self, settings: Settings, group: Group, announce: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        group: Group,
+        listener: socket.socket,
+        announce: Callable[[str], None],
+    ) -> None:
         self._settings = settings
         self._group = group
         self._announce = announce
-        self._listening = ""
+        host, port = listener.getsockname()[:2]
+        self._listening = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self._descriptor = listener.detach()  # gunicorn closes it
         super().__init__(prog="chatkit")
 
     def load_config(self) -> None:
         """Settings of gunicorn's, which are ours."""
         settings = self._settings
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
         for name, value in {
-            "bind": f"{host}:{settings.port}",
+            "bind": f"fd://{self._descriptor}",
             "workers": settings.workers,
             "worker_class": "server.workers.Worker",
             "logger_class": _Logger,
             "accesslog": None,
-            "backlog": 1024,
             "timeout": SILENT_SECONDS,
             "graceful_timeout": math.ceil(settings.shutdown_seconds) + 2,
-            "when_ready": self._ready,
+            "when_ready": lambda _: self._announce(self._listening),
         }.items():
             self.cfg.set(name, value)
 
@@ -94,17 +101,22 @@ class Workers(BaseApplication):
             writes.identify(boot=boot, version=VERSION, config=self._settings.fingerprint)
         return Server(self._settings, self._group, listening=self._listening)
 
-    def _ready(self, arbiter: Any) -> None:
-        host, port = arbiter.LISTENERS[0].sock.getsockname()[:2]
-        self._listening = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        self._announce(self._listening)
-
 
 def run(settings: Settings, group: Group, announce: Callable[[str], None]) -> int:
-    """Serve with several workers until stopped; the exit status."""
+    """Serve with several workers until stopped; the exit status. Raises ``StepFailed``."""
     bridge.take_over_logging(logging.WARNING)
     try:
-        Workers(settings, group, announce).run()
+        Workers(settings, group, listening_socket(settings), announce).run()
     except SystemExit as end:
         return int(end.code or 0)
     return 0
+
+
+def listening_socket(settings: Settings) -> socket.socket:
+    """The socket on which all workers accept. Raises ``StepFailed``."""
+    with listening_step(settings):
+        found = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, _, _, _, address = found[0]
+        return socket.create_server(address, family=family, backlog=BACKLOG)
