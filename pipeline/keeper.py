@@ -2,7 +2,7 @@
 
 `step` does the next bounded piece of work, one segment at most, and says what it did; None when there is nothing to do. It is made
 for a thread of its own with nothing else to do, costs a start nothing, and never raises: what fails is told and tried again
-later. One process at a time keeps a folder, whoever holds the lock on `.keeper`.
+later. One process at a time keeps a folder, whoever holds the lock on it.
 
 No segment is archived or deleted while it is written, nor before shippers have had `archive_after_seconds` to read it to its end.
 """
@@ -11,6 +11,7 @@ import errno
 import fcntl
 import itertools
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -63,8 +64,8 @@ declare(
             "WARNING",
             "A closed segment could not be indexed, archived or deleted. It stays as it is and is tried again later. Told once until it works.",
             {
-                "step": Field("`index`, `archive` or `delete`"),
-                "segment": Field("the segment's name"),
+                "step": Field("`look` (at the folder), `index`, `archive` or `delete`"),
+                "segment": Field("the segment's name, or the folder's"),
                 "errno": Field("the error's symbol, such as ENOSPC"),
                 "message": Field("the error's text", free=True),
             },
@@ -163,15 +164,22 @@ class Keeper:
     def step(self) -> Done | None:
         """Do the next piece of work. None when there is none just now, or another process keeps the folder."""
         try:
-            with open(self._folder / ".keeper", "ab") as held:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._sweep()
-                if (done := self._next()) is None:
-                    self._left = itertools.islice(self._work(), _AT_ONCE)
-                    done = self._next()
-                return done
-        except (OSError, _Stopped):  # The folder has gone, or cannot be written, or is another's to keep.
+            held = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
             return None
+        try:  # The folder itself is locked: a full disk, which we could make room on, has no place for a file.
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._sweep()
+            if (done := self._next()) is None:
+                self._left = itertools.islice(self._work(), _AT_ONCE)
+                done = self._next()
+            return done
+        except (BlockingIOError, _Stopped):  # It is another's to keep, or no longer ours.
+            return None
+        except Exception as error:  # Looking at the folder failed, whatever the reason.
+            return self._failed("look", self._folder, error)
+        finally:
+            os.close(held)
 
     def _next(self) -> Done | None:
         for name, segment, act in self._left:

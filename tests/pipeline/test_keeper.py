@@ -288,9 +288,10 @@ def test_a_live_segment_is_deleted_for_room_only_when_the_archive_does_not_take_
 
 def test_one_process_at_a_time_keeps_a_folder(tmp_path: Path) -> None:
     segment(tmp_path, 1)
-    with open(tmp_path / ".keeper", "ab") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        assert keeper(tmp_path).step() is None
+    other = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    assert keeper(tmp_path).step() is None
+    os.close(other)
     assert keeper(tmp_path).step() is not None
 
 
