@@ -13,12 +13,12 @@ import asyncio
 import contextlib
 import os
 import platform
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Self
+from threading import get_ident
+from typing import IO, NamedTuple, Self
 
 from .catalogue import Event, Field, Level, Observe, declare
 from .exceptions import EXCEPTION_FIELDS, describe
@@ -123,7 +123,7 @@ class EventLog:
         self._workers = workers
         self._run = run
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
         self._queue = WaitingEvents()
         # One thread, and its own: a hung disk must not hold up whoever else uses the loop's executor.
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="event-log")
@@ -253,13 +253,12 @@ class EventLog:
             self._losses.add(level, seq)
             if observe is None:
                 return 0
-        item = (number, level, observe, fields) if observe is not None else (number, level, None, _NOTHING)
-        if threading.get_ident() == self._thread:
-            self._queue.put_nowait(item)
+        if get_ident() == self._thread:
+            self._queue.put_nowait((number, level, observe, fields))
         else:
             # When the loop is gone, what lies in the ring is still written at the close.
             with contextlib.suppress(RuntimeError):
-                self._queue.put_from_thread(item)
+                self._queue.put_from_thread((number, level, observe, fields))
         return number
 
     def check_durable(self) -> None:
@@ -385,5 +384,4 @@ class EventLog:
             self.folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
 
 
-_NOTHING: dict[str, Any] = {}
 _STAMP = '{"timestamp":"2026-01-01T12:34:56.789Z"'

@@ -79,7 +79,7 @@ class Log:
         self._seq = 0
         self._millisecond = -1
         self._stamp = ""
-        self._kinds: dict[tuple[str, str], str] = {}
+        self._kinds: dict[str, dict[str, str]] = {level: {} for level in LEVELS}
         self.identify(boot="", version="", config="")
 
     def direct(self, sink: Sink | None, *, level: Level = "INFO") -> None:
@@ -132,6 +132,7 @@ class Log:
             return self._joined(before, after, body)
 
     def _emit(self, level: Level, number: int, event: str, fields: Fields) -> int:
+        # The way of every event: each line here is paid for by all of them.
         try:
             plan = PLANS.get(event)
             if plan is None:
@@ -161,21 +162,19 @@ class Log:
 
         All of it that may call others' code happens here, outside the lock.
         """
-        try:
-            kind = self._kinds[level, event]
-        except KeyError:
-            kind = self._kind(level, event)
+        kinds = self._kinds[level]
+        kind = kinds[event] if event in kinds else self._kind(level, event)
         request = current()
         if request is None:
             before, after = f"{kind}null{self._boot}", self._about
         else:
-            before, after = f"{kind}{request.head}{self._boot}", f"{self._about}{request.trace}"
+            before, after = f"{kind}{request.head}{self._boot}", self._about + request.trace
         return before, after, record.encode(fields, _ROOM - len(before) - len(after))
 
     def _kind(self, level: Level, event: str) -> str:
         kind = f',"level":"{level}","service":"{SERVICE}","event":{record.text(event)},"request_id":'
         if event in PLANS:  # What others make up is not kept.
-            self._kinds[level, event] = kind
+            self._kinds[level][event] = kind
         return kind
 
     def _joined(self, before: str, after: str, body: bytes) -> bytes:
@@ -185,8 +184,9 @@ class Log:
         if (millisecond := int(now * 1000)) != self._millisecond:
             self._stamp = _stamp(millisecond)
             self._millisecond = millisecond
-        head = f"{self._stamp}{before}{seq}{after}".encode()
-        return b"%b%b%b" % (head, b"," if len(body) > len(_EMPTY) else b"", body[1:])
+        if body == _EMPTY:
+            return f"{self._stamp}{before}{seq}{after}}}\n".encode()
+        return f"{self._stamp}{before}{seq}{after},".encode() + body[1:]
 
 
 _EMPTY = b"{}\n"

@@ -45,8 +45,9 @@ def encode(record: Mapping[str, Any], limit: int = LINE_LIMIT) -> bytes:
         line = orjson.dumps(record, _printable, _OPTIONS)
     except Exception:
         line = orjson.dumps({_text(key): _printable(value) for key, value in record.items()}, option=_OPTIONS)
-    if len(line) <= limit:
-        line = _escaped(line)
+    if len(line) <= limit and line.isascii() and b"\x7f" not in line:  # nearly every one
+        return line
+    line = _escaped(line) if len(line) <= limit else line
     return line if len(line) <= limit else _shortened(record, limit)
 
 

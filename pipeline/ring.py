@@ -125,6 +125,7 @@ class Ring:
         self.size = size
         self._mask = slots - 1
         self._base = HEADER_BYTES + slots * _SLOT_BYTES
+        self._end = self._base + size
         self._view = memoryview(self._map)
         self._words = self._view[: self._base].cast("Q")
         self.head = self._words[_HEAD]
@@ -136,25 +137,28 @@ class Ring:
     def _set_limits(self) -> None:
         """How far each level may go from the present tail on."""
         start = self.tail_place = self.end_of(self.tail)
-        self._places = {level: start + int(self.size * share) for level, share in self._shares.items()}
-        self._numbers = {level: self.tail + int(self._mask * share) for level, share in self._shares.items()}
+        self._limits = {
+            level: (start + int(self.size * share), self.tail + int(self._mask * share))
+            for level, share in self._shares.items()
+        }
 
     def put(self, line: bytes, level: int) -> int:
         """Copy `line` in and return its number; 0 when there is no room for one of that level."""
         check = crc32(line)
         length = len(line)
         # From here to the publishing store nothing is called, so that no other `put` can come between (a finaliser that logs).
+        last_place, last_number = self._limits[level]
         place = self.place + length
         number = self.head + 1
-        if place > self._places[level] or number > self._numbers[level]:
+        if place > last_place or number > last_number:
             return 0
         start = self._at
         end = start + length
-        if end < self._base + self.size:
+        if end < self._end:
             self._map[start:end] = line
         else:
-            split = self._base + self.size - start
-            self._map[start : start + split] = line[:split]
+            split = self._end - start
+            self._map[start : self._end] = line[:split]
             end = self._base + length - split
             self._map[self._base : end] = line[split:]
         self._at = end

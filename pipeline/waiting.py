@@ -20,11 +20,19 @@ WAKE: Waiting = (0, 0, None, {})
 class WaitingEvents(asyncio.Queue[Waiting]):
     """Events in the order in which they were put into the ring, from whatever thread."""
 
-    _queue: deque[Waiting]  # asyncio's documented place for what a subclass of its queue holds
+    # asyncio's places for what a queue holds, and for who waits for it.
+    _queue: deque[Waiting]
+    _getters: deque[asyncio.Future[None]]
 
     def __init__(self) -> None:
         super().__init__()
         self._loop = asyncio.get_running_loop()
+
+    def put_nowait(self, item: Waiting) -> None:
+        """As asyncio's, without its bounds and its count of unfinished tasks, which nobody asks for: half the time."""
+        self._queue.append(item)
+        if self._getters:
+            self._wakeup_next(self._getters)  # type: ignore[attr-defined]
 
     def put_from_thread(self, item: Waiting) -> None:
         """As `put_nowait`, from another thread. Raises ``RuntimeError`` when the loop has ended; the item is there all the same."""
