@@ -22,11 +22,13 @@ from typing import IO, NamedTuple, Self
 
 from .catalogue import Event, Field, Level, Observe, declare
 from .exceptions import EXCEPTION_FIELDS, describe
+from .keeper import Keeper, tell
 from .log import Fields, Log, NotDurable, log, standard_error
 from .losses import Losses
 from .places import let_go, orphaned, take_place
 from .recovery import Recovered, count_recovered, recover
 from .reserve import Reserve
+from .retention import Limits
 from .ring import Owner, Ring
 from .segments import FOLDER_MODE, lock_folder
 from .stream import Rotation, Segments
@@ -76,7 +78,11 @@ declare(
 )
 
 HOURLY = Rotation(max_bytes=64 << 20, max_seconds=3600.0)
+MONTHLY = Limits(seconds=30 * 86_400.0, bytes=2 << 30)
+ARCHIVE_AFTER_SECONDS = 900.0
 _TICK_SECONDS = 1.0
+_KEEPER_IDLE_SECONDS = 5.0
+_KEEPER_PAUSE_SECONDS = 0.2
 
 
 class Status(NamedTuple):
@@ -112,6 +118,8 @@ class EventLog:
         state: Path | None = None,
         workers: int = 1,
         run: str = "",
+        archive_after_seconds: float = ARCHIVE_AFTER_SECONDS,
+        limits: Limits = MONTHLY,
     ) -> None:
         self.folder = folder
         self._state = state or folder
@@ -127,6 +135,8 @@ class EventLog:
         self._queue = WaitingEvents()
         # One thread, and its own: a hung disk must not hold up whoever else uses the loop's executor.
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="event-log")
+        self._keeper = Keeper(folder, archive_after_seconds=archive_after_seconds, limits=limits)
+        self._keeper_executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="event-log-keeper")
         self._accepted_at_open = 0
         self._dropped = 0
         self._lost = 0
@@ -146,6 +156,7 @@ class EventLog:
             await self._open()
         except BaseException:
             self._executor.shutdown(wait=False)
+            self._keeper_executor.shutdown(wait=False)
             self._unlock()
             raise
         return self
@@ -197,6 +208,7 @@ class EventLog:
         self._tasks = [
             self._loop.create_task(self._write(), name="event-log-writer"),
             self._loop.create_task(self._tick(), name="event-log-tick"),
+            self._loop.create_task(self._keep(), name="event-log-keeper"),
         ]
 
     def _tell_recovered(self, ring: Ring, found: Recovered) -> None:
@@ -218,9 +230,12 @@ class EventLog:
         """Write what waits and close. False when the disk did not take it within `seconds`; the loss is told."""
         if not self._tasks:
             return True
-        writer, tick = self._tasks
+        writer, *others = self._tasks
         self._tasks = []
-        tick.cancel()
+        self._keeper.stop()
+        self._keeper_executor.shutdown(wait=False, cancel_futures=True)
+        for task in others:
+            task.cancel()
         self._writer.stop()
         self._queue.put_nowait(WAKE)
         try:
@@ -345,6 +360,16 @@ class EventLog:
             except Exception as error:  # As in `_count`.
                 standard_error.error("windows_failed", **describe(error))
             self._queue.put_nowait(WAKE)
+
+    async def _keep(self) -> None:
+        """Index, archive and delete closed segments, one step at a time, in a thread that has nothing else to do."""
+        while True:
+            done = None
+            with contextlib.suppress(RuntimeError):  # No thread can be started just now.
+                done = await self._loop.run_in_executor(self._keeper_executor, self._keeper.step)
+            if done is not None:
+                tell(self._log, done)
+            await asyncio.sleep(_KEEPER_IDLE_SECONDS if done is None else _KEEPER_PAUSE_SECONDS)
 
     def publish(self, **more: float) -> None:
         """Let other workers know how this one is, with `more` that only the program knows."""

@@ -15,7 +15,7 @@ import aiofiles
 
 from .catalogue import Event, Field, declare
 from .log import Log
-from .segments import FIRST_LINE_BYTES, create, segment_name
+from .segments import FIRST_LINE_BYTES, create, has_room, segment_name
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncFileIO
@@ -86,6 +86,10 @@ class Segments:
         """Whether the present segment has had its bytes or its time."""
         age = time.monotonic() - self._opened
         return self.bytes >= self._rotation.max_bytes or age >= self._rotation.max_seconds
+
+    async def has_room(self) -> bool:
+        """Whether the folder may have one more segment."""
+        return await self.run(has_room, self._folder)
 
     async def begin(self, first_line: Callable[[int, str | None], bytes]) -> None:
         """Begin the next segment and close the present one, which stays in use when that fails. Raises ``OSError``.

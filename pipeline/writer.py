@@ -24,6 +24,7 @@ from .exceptions import EXCEPTION_FIELDS, describe
 from .log import Log, NotDurable, standard_error
 from .reserve import Reserve
 from .ring import Ring
+from .segments import MAX_LIVE
 from .stream import SegmentGone, Segments
 from .waiting import WaitingEvents
 
@@ -40,7 +41,12 @@ declare(
             "rotation_postponed",
             "WARNING",
             "The next segment cannot be opened; the present one stays in use. Told once for each outage.",
-            {"errno": Field("the error's symbol, such as ENOSPC"), "message": Field("its text", free=True)},
+            {
+                "errno": Field(
+                    "the error's symbol, such as ENOSPC; EMFILE when there are 50 segments already"
+                ),
+                "message": Field("its text", free=True),
+            },
             always=True,
         ),
         Event(
@@ -351,7 +357,10 @@ class Writer:
         return between and self._segments.is_due and time.monotonic() >= self._rotate_after
 
     async def _rotate(self) -> None:
-        """Begin the next segment. The present one is flushed first, and stays in use when the next cannot be opened."""
+        """Begin the next segment. The present one is flushed first, and stays in use when there can be no next one."""
+        if self._segments.is_open and not await self._segments.has_room():
+            self._postpone("EMFILE", f"there are {MAX_LIVE} segments already, which wait for the archive")
+            return
         if self._segments.is_open:
             await self._flush()
         try:
@@ -359,11 +368,14 @@ class Writer:
         except OSError as error:
             if not self._segments.is_open:
                 raise
-            if not self._rotate_after:
-                self._log.own("rotation_postponed", errno=symbol(error), message=str(error))
-            self._rotate_after = time.monotonic() + _ROTATION_RETRY_SECONDS
+            self._postpone(symbol(error), str(error))
         else:
             self._rotate_after = 0.0
+
+    def _postpone(self, errno: str, message: str) -> None:
+        if not self._rotate_after:
+            self._log.own("rotation_postponed", errno=errno, message=message)
+        self._rotate_after = time.monotonic() + _ROTATION_RETRY_SECONDS
 
     def _first_line(self, segment: int, previous: str | None) -> bytes:
         """The line that opens a segment. It is in the ring too, so that its number is not lost when the process dies before it is written."""

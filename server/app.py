@@ -24,6 +24,7 @@ from pipeline.eventlog import EventLog
 from pipeline.heartbeat import LoopLag, beat
 from pipeline.log import log
 from pipeline.reader import Start
+from pipeline.retention import Limits
 from pipeline.segments import FolderInUse
 from pipeline.stream import Rotation
 
@@ -161,6 +162,8 @@ class Server:
                 state=settings.state_dir,
                 workers=group.workers,
                 run=group.run,
+                archive_after_seconds=settings.log_archive_after_seconds,
+                limits=Limits(settings.log_retention_seconds, settings.log_disk_budget_bytes),
             ).open()
         bridge.take_over_logging(LEVELS[settings.log_level])
         logging.getLogger("alembic").setLevel(logging.WARNING)  # `database_migrated` says it in one line

@@ -130,8 +130,23 @@ class Settings(BaseSettings):
     )
     log_segment_bytes: int = Field(64 << 20, ge=4096, description="A log segment ends at this size.")
     log_segment_seconds: float = Field(3600, ge=1, description="A log segment ends at this age.")
+    log_archive_after_seconds: float = Field(
+        900,
+        ge=600,
+        description="A closed log segment is compressed into `archive/` after so long; shippers must have read it by then.",
+    )
+    log_retention_seconds: float = Field(
+        30 * 86_400, ge=3600, description="Log segments older than this are deleted."
+    )
+    log_disk_budget_bytes: int = Field(
+        2 << 30,
+        ge=1 << 20,
+        description="What the log may take on the disk, archive included; the oldest archives are deleted first.",
+    )
     log_ring_bytes: int = Field(
-        8 << 20, ge=1 << 16, description="How many bytes of events may wait in memory for the disk."
+        8 << 20,
+        ge=1 << 16,
+        description="How many bytes of events may wait for the disk, in a file of `STATE_DIR` that outlives a killed process.",
     )
     request_max_bytes: int = Field(128 << 10, ge=1024, description="The largest body a request may have.")
     request_body_seconds: float = Field(10.0, gt=0, description="How long a client may take to send a body.")
