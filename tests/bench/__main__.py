@@ -38,8 +38,9 @@ def main() -> int:
         bench = BENCHES[name]
         print(f"\n{(bench.__doc__ or name).splitlines()[0]}\n", flush=True)
         figures[name] = bench.main()
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(figures, indent=2) + "\n")
+        # After each, so that one that breaks leaves the figures of those before.
+        REPORT.parent.mkdir(parents=True, exist_ok=True)
+        REPORT.write_text(json.dumps(figures, indent=2) + "\n")
     print(f"\nReport: {REPORT}")
     return 0
 
