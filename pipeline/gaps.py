@@ -2,7 +2,7 @@
 
 `seq` counts 1, 2, 3… within each start, so a hole is a loss. Three kinds of hole are none: what `events_dropped` counts; what lies before
 the first segment that is still kept of a start, or was told on standard error before the log was open; and, while a start still
-runs, what the first line of its present segment overtook.
+runs, what waits to be written and was overtaken by the first lines of its newest segments.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,8 +27,9 @@ class Start:
     def __init__(self) -> None:
         self.seen = Seen()
         self.opened = 0  # the first `seq` that the log can hold, if its first segment is still kept
-        self.running = False  # whether it still writes its last segment
-        self.overtook = 0  # the first `seq` in that segment: its first line may be written before what waits
+        self.running = False
+        # The last `seq`, but for the first lines of segments, which are written before what waits.
+        self.written = 0
         self.dropped: list[tuple[int, int, int]] = []  # as `events_dropped` tells: from, to, how many
 
 
@@ -40,7 +41,7 @@ def gaps(start: Start) -> tuple[list[Gap], int]:
     holes = [
         (end + 1, first - 1)
         for end, (first, _) in zip(ends, runs, strict=False)
-        if end + 1 < first and not (start.running and first == start.overtook)
+        if end + 1 < first and not (start.running and end >= start.written)
     ]
     ranges = [(first, last) for first, last, _ in start.dropped]
     lost = [Gap(first, last, last - first + 1) for first, last in _outside(holes, ranges)]

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from . import index
 from .gaps import Start, gaps
 from .reader import Event, Line, place_of, segment_lines, told
-from .segments import ARCHIVED, all_segments, boot_of, index_of, is_open, number_of
+from .segments import ARCHIVED, all_segments, boot_of, index_of, is_open, live_segments, number_of
 
 _PROGRESS_SECONDS = 0.2
 _SHOWN = 20
@@ -88,7 +88,7 @@ class _Count:
                     Problem(kind, told(line._replace(fault=kind)), segment.name, line.offset)
                 )
             else:
-                self._event(place, line.event, segment, writing=writing)
+                self._event(place, line.event, segment)
             if self.events & 1023 == 0 and time.monotonic() - self._shown > _PROGRESS_SECONDS:
                 self._shown = time.monotonic()
                 self._progress(self.bytes + end)
@@ -100,7 +100,7 @@ class _Count:
             start = self.starts[boot] = Start()
         return start
 
-    def _event(self, place: tuple[str, int], event: Event, segment: Path, *, writing: bool) -> None:
+    def _event(self, place: tuple[str, int], event: Event, segment: Path) -> None:
         start = self.start(place[0])
         self.events += 1
         self.recovered += event.get("recovered") is True
@@ -112,10 +112,10 @@ class _Count:
             numbers = (event.get("from_seq"), event.get("to_seq"), event.get("count"))
             if isinstance(told_of, str) and all(type(number) is int for number in numbers):
                 self.start(told_of).dropped.append(numbers)  # type: ignore[arg-type]
-        elif name == "segment_opened" and place[0] == boot_of(segment):
-            if number_of(segment) == 1:
-                start.opened = place[1]
-            start.running, start.overtook = writing, place[1]
+        elif name == "segment_opened" and place[0] == boot_of(segment) and number_of(segment) == 1:
+            start.opened = place[1]
+        if name != "segment_opened":
+            start.written = max(start.written, place[1])
 
     def _torn(self, line: Line) -> None:
         """A torn line is no fault when its event was recovered, which only the end of the log tells."""
@@ -128,8 +128,13 @@ class _Count:
 def verify(folder: Path, progress: Progress = lambda _: None) -> Report:
     """Read the whole log in `folder`. `progress` is told now and then how many bytes were read."""
     count = _Count(progress)
+    running = _running(folder)
     for segment in all_segments(folder):
         count.read(segment)
+    for boot in running | _running(
+        folder
+    ):  # Between the two it may have gone on to a segment that was not there to be read.
+        count.start(boot).running = True
     for start, seq, line in count.torn:
         if start.seen.add(seq):
             count.problems.append(Problem("torn", told(line), line.segment.name, line.offset))
@@ -141,7 +146,7 @@ def verify(folder: Path, progress: Progress = lambda _: None) -> Report:
             text = f"gap: {events} events of start {boot} are missing, seq {first} to {last}"
             if first == last:
                 text = f"gap: 1 event of start {boot} is missing, seq {first}"
-            if last + 1 == start.overtook:
+            if first > start.written:
                 text += "; perhaps they lie in its ring: the next start of the server recovers them"
             count.problems.append(Problem("gap", text, None, None, boot, first, last, events))
     return Report(
@@ -154,6 +159,16 @@ def verify(folder: Path, progress: Progress = lambda _: None) -> Report:
         count.unindexed,
         count.problems,
     )
+
+
+def _running(folder: Path) -> set[str]:
+    """The starts that write just now."""
+    found = set()
+    for segment in live_segments(folder):
+        with contextlib.suppress(OSError):
+            if is_open(segment):
+                found.add(boot_of(segment))
+    return found
 
 
 def run(folder: Path, *, as_json: bool) -> int:

@@ -126,8 +126,17 @@ def test_what_is_still_being_written_may_be_torn_and_have_overtaken(tmp_path: Pa
     segment(tmp_path, opened(), event(2))
     path = tmp_path / segment_name(1_700_000_002, "aaaaaa", 2)
     with open(path, "xb", buffering=0, opener=create) as writing:
-        writing.write(event(6, "segment_opened") + event(3) + event(4)[:40])
+        writing.write(event(7, "segment_opened") + event(3) + event(4)[:40])
         assert problems(tmp_path) == []
+    segment(tmp_path, event(6, "segment_opened"), event(3), number=2)
+    third = tmp_path / segment_name(1_700_000_003, "aaaaaa", 3)
+    with open(third, "xb", buffering=0, opener=create) as writing:  # what waited did not fit the second
+        writing.write(event(7, "segment_opened"))
+        assert problems(tmp_path) == []
+        writing.write(event(5))
+        assert problems(tmp_path) == [("gap", 4, 4, 1)]
+    third.unlink()
+    path.write_bytes(event(6, "segment_opened") + event(3) + event(4)[:40])
     assert problems(tmp_path) == [("torn", path.stat().st_size - 40), ("gap", 4, 5, 2)]
 
 
