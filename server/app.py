@@ -159,7 +159,7 @@ class Server:
                 ring_bytes=settings.log_ring_bytes,
                 linger_seconds=settings.log_linger_ms / 1000,
                 rotation=Rotation(settings.log_segment_bytes, settings.log_segment_seconds),
-                state=settings.state_dir,
+                state=settings.log_ring_dir or settings.state_dir,
                 workers=group.workers,
                 run=group.run,
                 archive_after_seconds=settings.log_archive_after_seconds,

@@ -148,6 +148,13 @@ class Settings(BaseSettings):
         ge=1 << 16,
         description="How many bytes of events may wait for the disk, in a file of `STATE_DIR` that outlives a killed process.",
     )
+    log_ring_dir: Path | None = Field(
+        None,
+        description="The folder of the ring and figures files, `STATE_DIR` when empty. They are memory that is mapped to a disk: "
+        "should that disk ever hang, so does the server. A folder in memory, such as /dev/shm/chatkit, never hangs, and outlives "
+        "a killed process, but not the machine.",
+        examples=["/dev/shm/chatkit"],
+    )
     request_max_bytes: int = Field(128 << 10, ge=1024, description="The largest body a request may have.")
     request_body_seconds: float = Field(10.0, gt=0, description="How long a client may take to send a body.")
     keepalive_seconds: float = Field(
@@ -249,6 +256,7 @@ def _type_name(name: str) -> str:
         "trusted_proxies": "networks",
         "base_url": "URL",
         "secret_key": "secret",
+        "log_ring_dir": "path",
     }
     plain: dict[object, str] = {int: "integer", float: "number", bool: "true | false", Path: "path"}
     return kinds.get(name) or plain.get(Settings.model_fields[name].annotation, "text")

@@ -1,0 +1,74 @@
+"""Disks of one's own to break: a small tmpfs, an ext4 image whose power can be cut, that can die, and that can hang."""
+
+import fcntl
+import os
+import struct
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_EXT4_IOC_SHUTDOWN = 0x8004587D
+_NOLOGFLUSH = 2
+
+
+def _do(*command: str | Path) -> None:
+    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+
+
+@contextmanager
+def tmpfs(place: Path, size: str, inodes: int = 0) -> Iterator[Path]:
+    """A file system in memory, of that size."""
+    place.mkdir(parents=True, exist_ok=True)
+    options = f"size={size}" + (f",nr_inodes={inodes}" if inodes else "")
+    _do("mount", "-t", "tmpfs", "-o", options, "tmpfs", place)
+    try:
+        yield place
+    finally:
+        _do("umount", "-l", place)
+
+
+class Disk:
+    """An ext4 image that is mounted at `place`."""
+
+    def __init__(self, image: Path, place: Path) -> None:
+        self.image, self.place = image, place
+
+    def after_power_cut(self, copy: Path) -> "Disk":
+        """The disk as it would be found if the power went now: what was not flushed is not in it."""
+        _do("cp", "--sparse=always", self.image, copy)
+        return Disk(copy, copy.with_suffix(".mounted"))
+
+    def die(self) -> None:
+        """From here on every operation gets EIO."""
+        file = os.open(self.place, os.O_RDONLY)
+        try:
+            fcntl.ioctl(file, _EXT4_IOC_SHUTDOWN, struct.pack("I", _NOLOGFLUSH))
+        finally:
+            os.close(file)
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Whoever writes waits until the end of the block."""
+        _do("fsfreeze", "-f", self.place)
+        try:
+            yield
+        finally:
+            _do("fsfreeze", "-u", self.place)
+
+    def __enter__(self) -> "Disk":
+        self.place.mkdir(parents=True, exist_ok=True)
+        _do("mount", "-o", "loop", self.image, self.place)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _do("umount", "-l", self.place)
+
+
+def new_disk(folder: Path, size: str = "64M") -> Disk:
+    """A disk, not yet mounted."""
+    folder.mkdir(parents=True, exist_ok=True)
+    image = folder / "disk.img"
+    _do("truncate", "-s", size, image)
+    _do("mkfs.ext4", "-q", image)
+    return Disk(image, folder / "disk")
