@@ -153,7 +153,7 @@ class Settings(BaseSettings):
         description="The folder of the ring and figures files, `STATE_DIR` when empty. They are memory that is mapped to a disk: "
         "should that disk ever hang, so does the server. A folder in memory, such as /dev/shm/chatkit, never hangs, and outlives "
         "a killed process, but not the machine.",
-        examples=["/dev/shm/chatkit"],
+        examples=["/dev/shm/chatkit"],  # noqa: S108 - an example
     )
     request_max_bytes: int = Field(128 << 10, ge=1024, description="The largest body a request may have.")
     request_body_seconds: float = Field(10.0, gt=0, description="How long a client may take to send a body.")
