@@ -1,20 +1,24 @@
-"""A process that logs for its life: each number that `emit` returned from goes into a pipe, which outlives it.
+"""A process that logs for its life: what became of each event goes into a pipe, which outlives it.
 
-    python -m tests.faults.emitter LOG_DIR STATE_DIR BOOT FIRST LEDGER [--durable] [--seconds S] [--level LEVEL]
+    python -m tests.faults.emitter LOG_DIR STATE_DIR BOOT FIRST LEDGER [--durable] [--seconds S] [--level LEVEL] …
 
-It logs `emitted` with n = FIRST, FIRST + 1, … for S seconds, or until it is killed; the numbers go to the file descriptor LEDGER
-as 8 bytes each.
+It logs `emitted` with n = FIRST, FIRST + 1, … for S seconds, or until it gets SIGTERM or is killed. For each one 16 bytes go to the
+file descriptor LEDGER: n once `emit` returned, or -n when a durable one was refused; and the monotonic clock's nanoseconds.
 """
 
 import argparse
 import asyncio
 import os
+import signal
+import struct
 import time
 from pathlib import Path
 
 from pipeline.eventlog import EventLog
 from pipeline.log import NotDurable, log
 from pipeline.stream import Rotation
+
+ENTRY = struct.Struct("=qq")
 
 
 async def main() -> int:
@@ -28,8 +32,10 @@ async def main() -> int:
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--level", default="info")
     parser.add_argument("--pause", type=float, default=0.001)
+    parser.add_argument("--burst", type=int, default=20)
     parser.add_argument("--segment-bytes", type=int, default=50_000)
     parser.add_argument("--ring-bytes", type=int, default=1 << 20)
+    parser.add_argument("--close-seconds", type=float, default=5)
     options = parser.parse_args()
     log.identify(boot=options.boot, version="test", config="test")
     events = await EventLog(
@@ -39,23 +45,25 @@ async def main() -> int:
         ring_bytes=options.ring_bytes,
         linger_seconds=0.001,
     ).open()
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     emit = getattr(log, options.level)
     number, end = options.first, time.monotonic() + options.seconds
-    while time.monotonic() < end:
-        for _ in range(1 if options.durable else 20):
+    while time.monotonic() < end and not stopped.is_set():
+        for _ in range(1 if options.durable else options.burst):
+            told = number
             if options.durable:
                 try:
                     await log.durable("emitted", n=number, text="x" * (number % 300))
                 except NotDurable:
-                    await asyncio.sleep(0.01)
-                    number += 1
-                    continue
+                    told = -number
             else:
                 emit("emitted", n=number, text="x" * (number % 300))
-            os.write(options.ledger, number.to_bytes(8, "little"))
+            os.write(options.ledger, ENTRY.pack(told, time.monotonic_ns()))
             number += 1
-        await asyncio.sleep(options.pause)
-    await events.close()
+        await asyncio.sleep(options.pause if told > 0 else 0.01)
+    if not await events.close(options.close_seconds):
+        os._exit(1)  # as the server does: a thread is still in a write
     return 0
 
 

@@ -1,13 +1,18 @@
 """Who emits, what was acknowledged, and the judgement over both: another process keeps the ledger, so no kill can take it along."""
 
+import json
 import os
+import select
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.reader import lines
+from tests.faults.emitter import ENTRY
 from tests.harness import ROOT, clean_environment
 
 LONG = os.environ.get("FAULTS") == "long"
@@ -19,8 +24,15 @@ def times(short: int, long: int) -> int:
     return long if LONG else short
 
 
+class Entry(NamedTuple):
+    """What became of one event: its number, negative when it was refused, and when (ns of the monotonic clock)."""
+
+    number: int
+    at: int
+
+
 class Emitter:
-    """A `tests.faults.emitter`, and the numbers that it acknowledged."""
+    """A `tests.faults.emitter`, and its ledger. It is killed at the end of the block, whatever happens there."""
 
     def __init__(
         self,
@@ -43,27 +55,60 @@ class Emitter:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
+            start_new_session=True,  # so that `kill` reaches it through whatever it runs under
         )
         os.close(writing)
         self._seen = b""
+        self.stderr = b""
 
     def wait_for(self, count: int) -> None:
-        """Until it acknowledged that many, or ended."""
-        while len(self._seen) < 8 * count and (more := self._ledger.read(1 << 16)):
+        """Until its ledger has so many entries, or it ended."""
+        while len(self._seen) < ENTRY.size * count and (more := self._ledger.read(1 << 16)):
             self._seen += more
+
+    def read_for(self, seconds: float) -> None:
+        """Keep the ledger for so long; nobody may leave it alone for longer than a pipe holds, or the emitter waits."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if select.select([self._ledger], [], [], left)[0]:
+                more = self._ledger.read(1 << 16)
+                self._seen += more
+                if not more:
+                    return
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, through whatever it runs under."""
+        os.killpg(self.process.pid, number)
 
     def kill(self) -> None:
         """`kill -9`."""
-        self.process.kill()
+        if self.process.poll() is None:
+            self.send(signal.SIGKILL)
+
+    def entries(self, seconds: float = 60) -> list[Entry]:
+        """Wait for its end; its whole ledger."""
+        if not self._ledger.closed:
+            self.read_for(seconds)
+            _, self.stderr = self.process.communicate(timeout=seconds)
+            self._ledger.close()
+        whole = len(self._seen) // ENTRY.size * ENTRY.size
+        return [Entry(*entry) for entry in ENTRY.iter_unpack(self._seen[:whole])]
 
     def acknowledged(self, seconds: float = 60) -> list[int]:
         """Wait for its end; the numbers that it acknowledged."""
-        while more := self._ledger.read(1 << 16):
-            self._seen += more
-        self.process.communicate(timeout=seconds)
+        return [number for number, _ in self.entries(seconds) if number > 0]
+
+    def told(self) -> list[dict[str, Any]]:
+        """What it said on standard error, after its end: nothing but events."""
+        return [json.loads(line) for line in self.stderr.splitlines()]
+
+    def __enter__(self) -> "Emitter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self.process.wait(30)
         self._ledger.close()
-        whole = len(self._seen) // 8 * 8
-        return [int.from_bytes(self._seen[at : at + 8], "little") for at in range(0, whole, 8)]
 
 
 class Judged(NamedTuple):
