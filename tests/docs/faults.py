@@ -6,8 +6,10 @@ the block the fault is undone, and a server that was running has to be well agai
 """
 
 import json
+import os
 import resource
 import secrets
+import shutil
 import signal
 import socket
 import time
@@ -16,6 +18,7 @@ import urllib.request
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
+from pipeline.segments import MAX_LIVE, live_segments
 from tests.harness import ServerProcess, exchange
 
 Fault = Callable[[ServerProcess], Iterator[None]]
@@ -66,13 +69,10 @@ def database_damaged(server: ServerProcess) -> Iterator[None]:
 
 def log_not_writable(server: ServerProcess) -> Iterator[None]:
     """The disk takes no more: every write of the server fails, as with a full one."""
-    assert server.process is not None
-    _, hard = limits = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1, hard))
-    _get(server, "/health/live")
-    _until_unready(server, "log_not_writable")
-    yield
-    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, limits)
+    with _nothing_written(server):
+        _get(server, "/health/live")
+        _until_unready(server, "log_not_writable")
+        yield
 
 
 def log_folder_blocked(server: ServerProcess) -> Iterator[None]:
@@ -113,6 +113,104 @@ def crashed(server: ServerProcess) -> Iterator[None]:
     server.kill()
     server.start()
     yield
+
+
+def killed_on_a_full_disk(server: ServerProcess) -> Iterator[None]:
+    """The disk took nothing, visitors came all the same, then the server was killed, and is started again with room."""
+    with _nothing_written(server):
+        for _ in range(20):
+            _get(server, "/no-such-page")
+        server.kill()
+    server.start()
+    server.wait_for("events_recovered")
+    yield
+
+
+def burst_on_a_full_disk(server: ServerProcess) -> Iterator[None]:
+    """A small ring, a disk that takes nothing, and more visitors than the ring has room for. Then there is room again."""
+    with _started_with(server, LOG_RING_BYTES="65536"):
+        with _nothing_written(server):
+            for _ in range(300):
+                _get(server, "/no-such-page")
+        server.wait_for("events_dropped")
+        yield
+
+
+def two_workers(server: ServerProcess) -> Iterator[None]:
+    """Nothing is wrong: the server has two workers."""
+    with _started_with(server, WORKERS="2"):
+        server.wait_for("server_started", 2, workers=2)
+        yield
+
+
+def worker_killed(server: ServerProcess) -> Iterator[None]:
+    """One of two workers was killed, and replaced."""
+    with _started_with(server, WORKERS="2"):
+        server.wait_for("server_started", 2, workers=2)
+        os.kill(server.events("segment_opened")[-1]["pid"], signal.SIGKILL)
+        server.wait_for("worker_died")
+        server.wait_for("server_started", 3, workers=2)
+        yield
+
+
+def too_many_segments(server: ServerProcess) -> Iterator[None]:
+    """Segments are so small, and visitors so many, that there are fifty before the first may go to the archive."""
+    with _started_with(server, LOG_SEGMENT_BYTES="4096"):
+        for _ in range(4000):
+            _get(server, "/no-such-page")
+            if len(live_segments(server.log_dir)) == MAX_LIVE:
+                break
+        for _ in range(50):
+            _get(server, "/no-such-page")
+        server.wait_for("rotation_postponed")
+        yield
+
+
+def segment_deleted(server: ServerProcess) -> Iterator[None]:
+    """Somebody deleted the segment that was being written."""
+    server.wait_for("server_started")
+    for segment in live_segments(server.log_dir):
+        segment.unlink()
+    _get(server, "/no-such-page")
+    server.wait_for("segment_vanished")
+    yield
+
+
+def ring_damaged(server: ServerProcess) -> Iterator[None]:
+    """While the server was stopped, something wrote over its ring."""
+    server.stop()
+    (server.folder / "var" / "state" / "worker-1.ring").write_bytes(b"no ring" * 1000)
+    server.start()
+    server.wait_for("state_damaged")
+    yield
+
+
+def no_room_for_figures(server: ServerProcess) -> Iterator[None]:
+    """The figures file has gone, and at the start there is no room for a new one."""
+    server.stop()
+    (server.folder / "var" / "state" / "worker-1.windows").unlink()
+    _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))  # What is started inherits it.
+    try:
+        server.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    server.wait_for("figures_not_kept")
+    yield
+    server.kill()
+    server.start()
+
+
+def index_blocked(server: ServerProcess) -> Iterator[None]:
+    """A file stands where the folder of the indexes should be."""
+    server.stop()
+    index = server.log_dir / "index"
+    shutil.rmtree(index, ignore_errors=True)
+    index.write_bytes(b"")
+    server.start()
+    server.wait_for("log_upkeep_failed")
+    yield
+    index.unlink(missing_ok=True)
 
 
 def frozen(server: ServerProcess) -> Iterator[None]:
@@ -191,6 +289,7 @@ def plain_http(server: ServerProcess) -> Iterator[None]:
 FAULTS: dict[str, Fault] = {
     fault.__name__.replace("_", "-"): fault
     for fault in (
+        burst_on_a_full_disk,
         crashed,
         database_damaged,
         database_gone,
@@ -198,16 +297,24 @@ FAULTS: dict[str, Fault] = {
         foreign_page,
         frozen,
         garbage,
+        index_blocked,
         killed,
+        killed_on_a_full_disk,
         log_folder_blocked,
         log_not_writable,
         loop_blocked,
         no_documents,
+        no_room_for_figures,
         plain_http,
         port_taken,
         question,
+        ring_damaged,
+        segment_deleted,
         slow,
         stopped,
+        too_many_segments,
+        two_workers,
+        worker_killed,
     )
 }
 
@@ -222,6 +329,33 @@ def injected(name: str, server: ServerProcess) -> Generator[None]:
     finally:
         next(steps, None)
     _until_ready(server)
+
+
+@contextmanager
+def _started_with(server: ServerProcess, **settings: str) -> Generator[None]:
+    """Within the block the server runs with other settings; they hold until it is stopped."""
+    before = dict(server.settings)
+    server.stop()
+    server.settings |= settings
+    server.start()
+    try:
+        yield
+    finally:
+        server.settings = before
+
+
+@contextmanager
+def _nothing_written(server: ServerProcess) -> Generator[None]:
+    """Within the block every write of the server fails, as with a full disk."""
+    assert server.process is not None
+    pid = server.process.pid
+    _, hard = limits = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, hard))
+    try:
+        yield
+    finally:
+        if server.process.poll() is None:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
 
 
 def _get(server: ServerProcess, path: str) -> bytes:
