@@ -23,7 +23,7 @@ from typing import IO, NamedTuple, Self
 from .catalogue import Event, Field, Level, Observe, declare
 from .exceptions import EXCEPTION_FIELDS, describe
 from .keeper import Keeper, tell
-from .log import Fields, Log, NotDurable, log, standard_error
+from .log import OWN, Fields, Log, NotDurable, StandardError, log, standard_error
 from .losses import Losses
 from .places import let_go, orphaned, take_place
 from .recovery import Recovered, count_recovered, recover
@@ -241,7 +241,7 @@ class EventLog:
         try:
             await asyncio.wait_for(asyncio.shield(writer), seconds)
         except TimeoutError:
-            self._log.direct(None, level="WARNING")
+            self._log.direct(_Closing(self), level="WARNING")
             standard_error.error(
                 "log_closed_early", waiting_events=self._writer.waiting, waiting_bytes=self._ring.used
             )
@@ -346,7 +346,7 @@ class EventLog:
         await self._writer.run()
         self._tell_losses(self._losses)
         # Who logs from here on is heard on standard error; what came before is written.
-        self._log.direct(None, level="WARNING")
+        self._log.direct(_Closing(self), level="WARNING")
         await self._writer.finish()
 
     async def _tick(self) -> None:
@@ -407,6 +407,18 @@ class EventLog:
             self._lock_file = lock_folder(self.folder)
         else:
             self.folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+
+
+class _Closing(StandardError):
+    """Where events go while the log is being closed: what it tells of itself belongs to it still."""
+
+    def __init__(self, events: EventLog) -> None:
+        self._events = events
+
+    def accept(self, line: bytes, level: int, seq: int, observe: Observe | None, fields: Fields) -> int:
+        if level == OWN:
+            return self._events.accept(line, level, seq, observe, fields)
+        return super().accept(line, level, seq, observe, fields)
 
 
 _STAMP = '{"timestamp":"2026-01-01T12:34:56.789Z"'

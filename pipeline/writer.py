@@ -144,19 +144,15 @@ class Writer:
     async def run(self) -> None:
         """Write until `stop`."""
         while not self._stopping:
-            try:
-                await self._wait()
-                await self._round()
-            except Exception as error:  # A bug here must not end the log: promise 7.
-                standard_error.error("log_writer_failed", **describe(error))
-                await asyncio.sleep(_RETRY_SECONDS[-1])
+            await self._wait()
+            await self._round()
 
     async def finish(self) -> None:
-        """Write what is left, flush it, and close."""
-        while True:
+        """Write what is left, flush it, and close; however long that takes."""
+        await self._round(last=True)
+        while self._unflushed:
+            await asyncio.sleep(self._flush_pause)
             await self._round(last=True)
-            if not self.waiting:
-                break
         await self._segments.close()
         await self._segments.run(self._reserve.give)
 
@@ -184,20 +180,33 @@ class Writer:
 
     async def _round(self, *, last: bool = False) -> None:
         """Write everything that waits, and flush when that is due."""
-        self._before_batch()
-        until = self._ring.head
-        await self._write(until)
-        if (last or self._flush_is_due()) and not await self._flush():
+        try:
+            self._before_batch()
+            until = self._ring.head
             await self._write(until)
-            if last:
-                await self._flush()
+            if (last or self._flush_is_due()) and not await self._flush():
+                await self._write(until)
+        except Exception as error:  # A bug here must not end the log: promise 7.
+            standard_error.error("log_writer_failed", **describe(error))
+            await asyncio.sleep(_RETRY_SECONDS[-1])
+
+    @property
+    def _unflushed(self) -> bool:
+        """Whether there is anything that a flush would make safe, or that is still to be written."""
+        return self._ring.head != self._ring.tail or self._then is not None
+
+    @property
+    def _flush_pause(self) -> float:
+        """How long to leave the disk alone after a flush that failed."""
+        failed = self._failed_flushes
+        return _FLUSH_RETRY_SECONDS[min(failed, len(_FLUSH_RETRY_SECONDS)) - 1] if failed else 0.0
 
     def _flush_is_due(self) -> bool:
         if self._number == self._ring.tail and self._then is None:
             return False
         since = time.monotonic() - self._flushed_at
         if self._failed_flushes:
-            return since >= _FLUSH_RETRY_SECONDS[min(self._failed_flushes, len(_FLUSH_RETRY_SECONDS)) - 1]
+            return since >= self._flush_pause
         unflushed = self._ring.end_of(self._number) - self._ring.tail_place
         return bool(self._durable) or since >= FLUSH_SECONDS or unflushed > self._ring.size * _UNFLUSHED
 
@@ -354,12 +363,23 @@ class Writer:
     def _is_due(self) -> bool:
         # Only between lines: a segment that ended inside one would tear it.
         between = self._place == self._ring.end_of(self._number) and not self._lead
-        return between and self._segments.is_due and time.monotonic() >= self._rotate_after
+        # Nor while flushes fail: each attempt costs a segment, and has its time.
+        return (
+            between
+            and not self._failed_flushes
+            and self._segments.is_due
+            and time.monotonic() >= self._rotate_after
+        )
 
     async def _rotate(self) -> None:
         """Begin the next segment. The present one is flushed first, and stays in use when there can be no next one."""
-        if self._segments.is_open and not await self._segments.has_room():
-            self._postpone("EMFILE", f"there are {MAX_LIVE} segments already, which wait for the archive")
+        is_open = self._segments.is_open
+        # Else there must be a next one, but not for ever more copies of what a disk does not flush.
+        if (is_open or self._failed_flushes > 1) and not await self._segments.has_room():
+            full = OSError(errno.EMFILE, f"there are {MAX_LIVE} segments already, which wait for the archive")
+            if not is_open:
+                raise full
+            self._postpone(full)
             return
         if self._segments.is_open:
             await self._flush()
@@ -368,13 +388,13 @@ class Writer:
         except OSError as error:
             if not self._segments.is_open:
                 raise
-            self._postpone(symbol(error), str(error))
+            self._postpone(error)
         else:
             self._rotate_after = 0.0
 
-    def _postpone(self, errno: str, message: str) -> None:
+    def _postpone(self, error: OSError) -> None:
         if not self._rotate_after:
-            self._log.own("rotation_postponed", errno=errno, message=message)
+            self._log.own("rotation_postponed", errno=symbol(error), message=str(error))
         self._rotate_after = time.monotonic() + _ROTATION_RETRY_SECONDS
 
     def _first_line(self, segment: int, previous: str | None) -> bytes:

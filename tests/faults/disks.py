@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 _EXT4_IOC_SHUTDOWN = 0x8004587D
 _NOLOGFLUSH = 2
@@ -56,7 +57,7 @@ class Disk:
         finally:
             _do("fsfreeze", "-u", self.place)
 
-    def __enter__(self) -> "Disk":
+    def __enter__(self) -> Self:
         self.place.mkdir(parents=True, exist_ok=True)
         _do("mount", "-o", "loop", self.image, self.place)
         return self

@@ -48,7 +48,8 @@ async def main() -> int:
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     emit = getattr(log, options.level)
-    number, end = options.first, time.monotonic() + options.seconds
+    number = told = options.first
+    end = time.monotonic() + options.seconds
     while time.monotonic() < end and not stopped.is_set():
         for _ in range(1 if options.durable else options.burst):
             told = number

@@ -9,9 +9,10 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from pipeline.reader import lines
+from pipeline.segments import live_segments
 from tests.faults.emitter import ENTRY
 from tests.harness import ROOT, clean_environment
 
@@ -102,7 +103,7 @@ class Emitter:
         """What it said on standard error, after its end: nothing but events."""
         return [json.loads(line) for line in self.stderr.splitlines()]
 
-    def __enter__(self) -> "Emitter":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -130,14 +131,13 @@ class Judged(NamedTuple):
 def judged(folder: Path) -> Judged:
     """Read the log in `folder` and judge it."""
     events: dict[tuple[str, int], dict[str, Any]] = {}
-    copies = torn = damaged = 0
+    torn = damaged = 0
     for line in lines(folder):
         torn += line.fault == "torn"
         damaged += line.fault == "damaged"
         if line.event is not None:
-            key = line.event["boot"], line.event["seq"]
-            copies += key in events
-            events.setdefault(key, line.event)
+            events.setdefault((line.event["boot"], line.event["seq"]), line.event)
+    copies = _whole_lines(folder) - len(events)  # the reader tells each event once
     last: dict[str, int] = {}
     for boot, seq in events:
         last[boot] = max(last.get(boot, 0), seq)
@@ -148,3 +148,11 @@ def judged(folder: Path) -> Judged:
     dropped = sum(event["count"] for event in found if event["event"] == "events_dropped")
     numbers = Counter(event["n"] for event in found if event["event"] == "emitted")
     return Judged(numbers, copies, torn, damaged, dropped, missing, found)
+
+
+def _whole_lines(folder: Path) -> int:
+    return sum(
+        line.startswith(b"{") and line.endswith(b"}\n")
+        for segment in live_segments(folder)
+        for line in segment.read_bytes().splitlines(keepends=True)
+    )
