@@ -47,14 +47,21 @@ current = _current.get
 """The request that this code serves, or None."""
 
 
+bind = _current.set
+"""Serve a request from here on; what is returned is for `unbind`."""
+
+unbind = _current.reset
+"""Serve again what was served before `bind`."""
+
+
 @contextmanager
 def bound(request: Request) -> Iterator[Request]:
     """Serve `request` within the block."""
-    token = _current.set(request)
+    token = bind(request)
     try:
         yield request
     finally:
-        _current.reset(token)
+        unbind(token)
 
 
 def note(**fields: Any) -> None:

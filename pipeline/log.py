@@ -12,11 +12,14 @@ import string
 import sys
 import threading
 import time
+from time import time as now
 from typing import Any, Protocol
 
-from . import record
-from .catalogue import LEVELS, PLANS, RESERVED, Level, Observe
+from orjson import dumps
+
+from .catalogue import LEVELS, PLANS, RESERVED, Level, Observe, Plan
 from .context import current
+from .record import LINE_LIMIT, MARK, OPTIONS, encode, printable, text
 from .redact import REDACTED, redacted, redacted_fields, secret_name
 
 SERVICE = "chatkit-backend"
@@ -78,7 +81,8 @@ class Log:
         self._sink: Sink = StandardError()
         self._seq = 0
         self._millisecond = -1
-        self._stamp = ""
+        self._second = -1
+        self._stamp = self._prefix = ""
         self._kinds: dict[str, dict[str, str]] = {level: {} for level in LEVELS}
         self.identify(boot="", version="", config="")
 
@@ -92,8 +96,8 @@ class Log:
         """Name the process start whose events these are; `seq` begins at 1 again."""
         with self._lock:
             self.boot = boot
-            self._boot = f',"boot":{record.text(boot)},"seq":'
-            self._about = f',"version":{record.text(version)},"config":{record.text(config)}'
+            self._boot = f',"boot":{text(boot)},"seq":'
+            self._about = f',"version":{text(version)},"config":{text(config)}'
             self._seq = 0
 
     def debug(self, event: str, /, **fields: Any) -> None:
@@ -127,41 +131,26 @@ class Log:
 
     def line(self, level: Level, event: str, **fields: Any) -> bytes:
         """The next event as a line that the caller writes itself; it has its place in `seq`."""
-        before, after, body = self._encoded(level, event, fields)
+        caught = _Caught()
         with self._lock:
-            return self._joined(before, after, body)
+            sink, self._sink = self._sink, caught
+            try:
+                self._emit(level, OWN, event, fields)
+            finally:
+                self._sink = sink
+        return caught.line
 
     def _emit(self, level: Level, number: int, event: str, fields: Fields) -> int:
-        # The way of every event: each line here is paid for by all of them.
+        # The way of every event: one function, because each call and each line is paid for by all of them.
         try:
-            plan = PLANS.get(event)
-            if plan is None:
-                if number < self._threshold:
-                    return 0
-                observe = None
-                fields = _unknown(fields)
-            else:
-                known, free, always, observe, _ = plan
-                if number < self._threshold and not always:
-                    return 0
-                if not known.issuperset(fields):
-                    fields = _partly_known(fields, known, free)
-                elif free:
-                    for name in free:
-                        if name in fields:
-                            fields[name] = redacted(fields[name])
+            known, free, always, observe, _ = PLANS.get(event, _NO_PLAN)
+            if number < self._threshold and not always:
+                return 0
+            if free or not known.issuperset(fields):
+                fields = _searched(fields, known, free)
         except Exception as error:  # A value whose own methods fail must not fail the caller.
             event, fields, observe = str(event)[:128], {"log_call_failed": type(error).__name__}, None
-        before, after, body = self._encoded(level, event, fields)
-        with self._lock:
-            line = self._joined(before, after, body)
-            return self._sink.accept(line, number, self._seq, observe, fields)
-
-    def _encoded(self, level: Level, event: str, fields: Fields) -> tuple[str, str, bytes]:
-        """What stands before `seq` in the line and behind it, and the event's own fields.
-
-        All of it that may call others' code happens here, outside the lock.
-        """
+        # What may call others' code happens before the lock is taken.
         kinds = self._kinds[level]
         kind = kinds[event] if event in kinds else self._kind(level, event)
         request = current()
@@ -169,35 +158,60 @@ class Log:
             before, after = f"{kind}null{self._boot}", self._about
         else:
             before, after = f"{kind}{request.head}{self._boot}", self._about + request.trace
-        return before, after, record.encode(fields, _ROOM - len(before) - len(after))
+        room = _ROOM - len(before) - len(after)
+        try:
+            body = dumps(fields, printable, OPTIONS)
+            if len(body) > room or not body.isascii() or b"\x7f" in body:
+                body = encode(fields, room)
+        except Exception:
+            body = encode(fields, room)
+        after += "," if body != _EMPTY else ""
+        with self._lock:
+            seq = self._seq = self._seq + 1
+            millisecond = int(now() * 1000)
+            if millisecond != self._millisecond:
+                self._stamp = self._stamped(millisecond)
+            line = f"{self._stamp}{before}{seq}{after}".encode() + body[1:]
+            return self._sink.accept(line, number, seq, observe, fields)
 
     def _kind(self, level: Level, event: str) -> str:
-        kind = f',"level":"{level}","service":"{SERVICE}","event":{record.text(event)},"request_id":'
+        kind = f',"level":"{level}","service":"{SERVICE}","event":{text(event)},"request_id":'
         if event in PLANS:  # What others make up is not kept.
             self._kinds[level][event] = kind
         return kind
 
-    def _joined(self, before: str, after: str, body: bytes) -> bytes:
-        """The line, with the next number and the time. Called under the lock."""
-        seq = self._seq = self._seq + 1
-        now = time.time()
-        if (millisecond := int(now * 1000)) != self._millisecond:
-            self._stamp = _stamp(millisecond)
-            self._millisecond = millisecond
-        if body == _EMPTY:
-            return f"{self._stamp}{before}{seq}{after}}}\n".encode()
-        return f"{self._stamp}{before}{seq}{after},".encode() + body[1:]
+    def _stamped(self, millisecond: int) -> str:
+        """The beginning of a line of that time (ms since the epoch); what changes once a second is made once a second."""
+        self._millisecond = millisecond
+        second, rest = divmod(millisecond, 1000)
+        if second != self._second:
+            self._prefix = time.strftime('{"timestamp":"%Y-%m-%dT%H:%M:%S.', time.gmtime(second))
+            self._second = second
+        return f'{self._prefix}{rest:03d}Z"'
+
+
+class _Caught:
+    """A sink that keeps the line for its caller."""
+
+    line = b""
+
+    def accept(self, line: bytes, level: int, seq: int, observe: Observe | None, fields: Fields) -> int:  # noqa: ARG002
+        """Keep `line`."""
+        self.line = line
+        return seq
+
+    def check_durable(self) -> None:
+        """It never is."""
+        raise NotDurable
+
+    async def flushed(self, number: int) -> None:  # noqa: ARG002
+        """It never is."""
+        raise NotDurable
 
 
 _EMPTY = b"{}\n"
-_ROOM = record.LINE_LIMIT - len(record.MARK) - len('{"timestamp":"2026-01-01T12:34:56.789Z"') - 20
+_ROOM = LINE_LIMIT - len(MARK) - len('{"timestamp":"2026-01-01T12:34:56.789Z"') - 20
 """Bytes for all of a line but its timestamp and its number."""
-
-
-def _stamp(millisecond: int) -> str:
-    """The beginning of a line that is written `millisecond` ms after the epoch: `{"timestamp":"2026-01-01T12:34:56.789Z"`."""
-    second, rest = divmod(millisecond, 1000)
-    return time.strftime(f'{{"timestamp":"%Y-%m-%dT%H:%M:%S.{rest:03d}Z"', time.gmtime(second))
 
 
 def new_boot() -> str:
@@ -205,23 +219,25 @@ def new_boot() -> str:
     return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(6))
 
 
-def _unknown(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of an event that no catalogue describes: every name and every value is searched."""
-    clean = redacted_fields(fields)
-    if not RESERVED.isdisjoint(clean):
-        clean = {f"{name}_" if name in RESERVED else name: value for name, value in clean.items()}
-    return clean
+_NO_PLAN = Plan(frozenset(), (), always=False, observe=None, level="INFO")
 
 
-def _partly_known(fields: dict[str, Any], known: frozenset[str], free: tuple[str, ...]) -> dict[str, Any]:
-    clean: dict[str, Any] = {}
+def _searched(fields: Fields, known: frozenset[str], free: tuple[str, ...]) -> Fields:
+    """`fields` without secrets: free text is searched, and so is everything that the catalogue does not know."""
+    if not known:
+        return {_own(name): value for name, value in redacted_fields(fields).items()}
+    clean: Fields = {}
     for name, value in fields.items():
         if name in known:
             clean[name] = redacted(value) if name in free else value
         else:
-            safe = REDACTED if secret_name(name, value) else redacted(value)
-            clean[f"{name}_" if name in RESERVED else name] = safe
+            clean[_own(name)] = REDACTED if secret_name(name, value) else redacted(value)
     return clean
+
+
+def _own(name: str) -> str:
+    """The name of an event's own field: never one that every event has."""
+    return f"{name}_" if name in RESERVED else name
 
 
 log = Log()

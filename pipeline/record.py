@@ -19,7 +19,7 @@ MARK = b',"recovered":true'
 
 # The newline is the terminator; a record's own newlines are escaped by JSON.
 # Dataclasses and times come to us: a field that is not set, or a time zone that fails, would end the process inside orjson.
-_OPTIONS = (
+OPTIONS = (
     orjson.OPT_APPEND_NEWLINE
     | orjson.OPT_PASSTHROUGH_SUBCLASS
     | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -27,6 +27,8 @@ _OPTIONS = (
 )
 _MAX_DEPTH = 12
 _MAX_NAME = 128  # bytes as they stand in the line, in one that must be shortened
+
+_PLAIN = re.compile(r"[A-Za-z0-9 ._/-]*", re.ASCII).fullmatch
 
 Item = TypeVar("Item")
 
@@ -42,9 +44,9 @@ def encode(record: Mapping[str, Any], limit: int = LINE_LIMIT) -> bytes:
     not-a-number becomes null. A value that makes the line too long is cut and named in `truncated`.
     """
     try:
-        line = orjson.dumps(record, _printable, _OPTIONS)
+        line = orjson.dumps(record, printable, OPTIONS)
     except Exception:
-        line = orjson.dumps({_text(key): _printable(value) for key, value in record.items()}, option=_OPTIONS)
+        line = orjson.dumps({_text(key): printable(value) for key, value in record.items()}, option=OPTIONS)
     if len(line) <= limit and line.isascii() and b"\x7f" not in line:  # nearly every one
         return line
     line = _escaped(line) if len(line) <= limit else line
@@ -53,6 +55,8 @@ def encode(record: Mapping[str, Any], limit: int = LINE_LIMIT) -> bytes:
 
 def text(value: str) -> str:
     """A short text as JSON has it, quotes included: its first 128 characters. Never raises."""
+    if type(value) is str and len(value) <= _MAX_NAME and _PLAIN(value):
+        return f'"{value}"'
     return _escaped(orjson.dumps(_text(value)[:_MAX_NAME])).decode()
 
 
@@ -71,7 +75,7 @@ def _escaped(line: bytes) -> bytes:
     return text.encode() if unsafe else line
 
 
-def _printable(value: Any, depth: int = 0, room: list[int] | None = None) -> Any:
+def printable(value: Any, depth: int = 0, room: list[int] | None = None) -> Any:
     """`value` as something orjson takes without question, as far as a line could hold it. Never raises.
 
     `room` is how many characters and items may still come: what lies beyond would be cut anyway, and need not be looked at.
@@ -92,12 +96,12 @@ def _converted(value: Any, depth: int, room: list[int]) -> Any:
     if issubclass(kind, int):
         number = int.__pos__(value)
         # JSON's readers hold integers in 64 bits at best; a longer one is kept to the digit, as text.
-        return number if -(2**63) <= number < 2**64 else _printable(hex(number), depth, room)
+        return number if -(2**63) <= number < 2**64 else printable(hex(number), depth, room)
     if issubclass(kind, float):
         return float.__pos__(value)
     if issubclass(kind, (bytes, bytearray, memoryview)):
         beginning = memoryview(value).cast("B")[:LINE_LIMIT]
-        return _printable(bytes(beginning).decode("utf-8", "backslashreplace"), depth, room)
+        return printable(bytes(beginning).decode("utf-8", "backslashreplace"), depth, room)
     if issubclass(kind, str):
         text = str.__str__(value)[: max(0, room[0])]
         room[0] -= len(text)
@@ -107,17 +111,17 @@ def _converted(value: Any, depth: int, room: list[int]) -> Any:
     if issubclass(kind, Mapping):
         return dict(_named(value, depth, room))
     if issubclass(kind, (list, tuple, set, frozenset)):
-        return [_printable(item, depth + 1, room) for item in _while(room, value)]
+        return [printable(item, depth + 1, room) for item in _while(room, value)]
     if issubclass(kind, (date, time)):
-        return _printable(value.isoformat().replace("+00:00", "Z"), depth, room)
-    return _printable(str(value), depth, room)
+        return printable(value.isoformat().replace("+00:00", "Z"), depth, room)
+    return printable(str(value), depth, room)
 
 
 def _named(mapping: Mapping[Any, Any], depth: int, room: list[int]) -> Iterator[tuple[str, Any]]:
     for key, item in _while(room, mapping.items()):
         name = _text(key)
         room[0] -= len(name)
-        yield name, _printable(item, depth + 1, room)
+        yield name, printable(item, depth + 1, room)
 
 
 def _unshowable(value: Any, error: Exception) -> str:
@@ -168,7 +172,7 @@ def _shortened(record: Mapping[str, Any], limit: int) -> bytes:
         empty = _size(name, "")
         if empty > _MAX_NAME + len('"":"",'):
             continue
-        value = _printable(held)
+        value = printable(held)
         part = _Part(value, _size(name, value), empty)
         room -= max(empty, min(part.size, empty + _WORTH))
         # Too many fields to show something of each: the first are kept, where the fixed ones are.
@@ -190,7 +194,7 @@ def _shortened(record: Mapping[str, Any], limit: int) -> bytes:
     dropped = len(record) - len(parts)
     # The list of names is bounded too; the count of dropped fields stands for the rest.
     short["truncated"] = truncated[:3] + ([f"{dropped} fields"] if dropped else [])
-    return _escaped(orjson.dumps(short, option=_OPTIONS))
+    return _escaped(orjson.dumps(short, option=OPTIONS))
 
 
 _NOTE = 600
@@ -201,7 +205,7 @@ _WORTH = 64
 
 def _size(name: str, value: Any) -> int:
     """Bytes that the field takes in a line, its comma included."""
-    return len(_escaped(orjson.dumps({name: value}, option=_OPTIONS))) - 2
+    return len(_escaped(orjson.dumps({name: value}, option=OPTIONS))) - 2
 
 
 def _fair_share(sizes: list[int], room: int) -> int:

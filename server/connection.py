@@ -17,7 +17,6 @@ from pipeline.log import log
 
 from .errors import ChatKitError, InternalError, InvalidRequest
 from .http import json_response
-from .middleware.headers import DEFAULTS, SERVER
 from .middleware.request_id import HEADER, mint
 from .middleware.security import Addresses
 
@@ -76,7 +75,7 @@ class Connection(RequestHandler):
                 answer = InternalError()
         if request.writer.output_size > 0:
             raise ConnectionError("the answer had begun")
-        headers = {**SERVER, **DEFAULTS, HEADER: context.request_id}
+        headers: dict[str, str] = {HEADER: context.request_id}
         response = json_response(answer.envelope(context.request_id), status=answer.status, headers=headers)
         response.force_close()
         return response

@@ -1,5 +1,6 @@
 """What the middlewares leave on a request for those further in, and what else can be asked of one."""
 
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -38,7 +39,11 @@ def client_is_gone(request: web.Request) -> bool:
 
 def route_of(request: web.Request) -> str:
     """The template of the route that `request` matched."""
-    resource = request.match_info.route.resource
+    return _template(request.match_info.route.resource)
+
+
+@functools.lru_cache
+def _template(resource: web.AbstractResource | None) -> str:
     return UNMATCHED if resource is None or resource.name == UNMATCHED else resource.canonical
 
 

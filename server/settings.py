@@ -88,7 +88,10 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="The address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
     workers: int = Field(
-        1, ge=1, le=MAX_WORKERS, description="How many processes serve; more than one use gunicorn."
+        1,
+        ge=1,
+        le=MAX_WORKERS,
+        description="How many processes serve. With more than one, gunicorn replaces one that dies.",
     )
     base_url: BaseUrl | None = Field(
         None,
@@ -124,7 +127,10 @@ class Settings(BaseSettings):
     log_dir: Path = Field(
         Path("var/log"), description="The folder of the event log; point log shippers at it."
     )
-    state_dir: Path = Field(Path("var/state"), description="What the server keeps between starts.")
+    state_dir: Path = Field(
+        Path("var/state"),
+        description="What the server keeps between starts: rings, figures, and in development the key.",
+    )
     log_linger_ms: float = Field(
         5.0, ge=0, le=1000, description="How long the writer waits for more events before it writes a batch."
     )
@@ -146,13 +152,13 @@ class Settings(BaseSettings):
     log_ring_bytes: int = Field(
         8 << 20,
         ge=1 << 16,
-        description="How many bytes of events may wait for the disk, in a file of `STATE_DIR` that outlives a killed process.",
+        description="How many bytes of events may wait for the disk, for each worker, in a file that outlives a killed process.",
     )
     log_ring_dir: Path | None = Field(
         None,
         description="The folder of the ring and figures files, `STATE_DIR` when empty. They are memory that is mapped to a disk: "
         "should that disk ever hang, so does the server. A folder in memory, such as /dev/shm/chatkit, never hangs, and outlives "
-        "a killed process, but not the machine.",
+        "a killed process, but neither the machine nor the container.",
         examples=["/dev/shm/chatkit"],  # noqa: S108 - an example
     )
     request_max_bytes: int = Field(128 << 10, ge=1024, description="The largest body a request may have.")

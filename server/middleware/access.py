@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from pipeline.catalogue import Event, Field, Observation, declare
 from pipeline.context import current
@@ -18,6 +18,7 @@ from pipeline.log import log
 from pipeline.redact import scrub
 from server.request import CLIENT, STARTED, Handler, Middleware, route_of
 
+_PROBES = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 CLIENT_CLOSED_STATUS = 499
 """Logged for a client that left before its answer began; the number is nginx's, it is never sent."""
 
@@ -95,7 +96,7 @@ def access(meter: Meter) -> Middleware:
             meter.inflight -= 1
             sent = response if response is not None else request.get(STARTED)
             status = sent.status if sent is not None else CLIENT_CLOSED_STATUS
-            canonical = _canonical()
+            headers = request.headers
             route = route_of(request)
             fields = {
                 "method": request.method[:20],
@@ -106,12 +107,13 @@ def access(meter: Meter) -> Middleware:
                 "duration_ms": round((time.perf_counter() - started) * 1000, 3),
                 "bytes": request.writer.output_size,
                 "client": request.get(CLIENT),
-                "ua_family": ua_family(request.headers.get("User-Agent", "")),
+                "ua_family": ua_family(headers.get(hdrs.USER_AGENT, "")),
                 "inflight": inflight,
                 "loop_lag_ms": lag_ms,
-                **canonical,
             }
-            if (origin := request.headers.get("Origin")) is not None:
+            if noted := _noted():
+                fields |= noted
+            if (origin := headers.get(hdrs.ORIGIN)) is not None:
                 fields["origin"] = origin_of(origin)
             # A probe that says "unwell" has done what it is for; what is unwell has events of its own.
             failed = fields["outcome"] == "server_error" and not is_probe(route)
@@ -125,7 +127,7 @@ def access(meter: Meter) -> Middleware:
 
 def is_probe(route: str) -> bool:
     """Whether a route is there for those who watch, not for visitors."""
-    return route == "/metrics" or route.startswith("/health")
+    return route in _PROBES
 
 
 def path_of(request: web.Request, route: str) -> str:
@@ -134,11 +136,13 @@ def path_of(request: web.Request, route: str) -> str:
     return path if path == route else scrub(path[:2_000])
 
 
-def _canonical() -> dict[str, Any]:
+def _noted() -> dict[str, Any]:
     """What services noted; what they added up is rounded like the rest, to the microsecond."""
     request = current()
-    noted = {} if request is None else request.canonical
-    return {name: round(value, 3) if isinstance(value, float) else value for name, value in noted.items()}
+    if request is None or not request.canonical:
+        return {}
+    noted = request.canonical.items()
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in noted}
 
 
 def _outcome(status: int) -> str:

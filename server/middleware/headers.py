@@ -4,35 +4,24 @@ from aiohttp import hdrs, web
 
 from pipeline.context import Request, bound
 from pipeline.log import log
+from server.http import DEFAULTS, SNIFFING
 from server.request import HEADERS, STARTED
 
 from .request_id import HEADER, mint
-
-# What holds for every answer that does not say otherwise. An answer is data for a program: no page may frame it, run it
-# or guess what it is. The widget and the demo page set their own.
-SERVER = {"Server": "ChatKit"}
-DEFAULTS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "strict-origin-when-cross-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-}
 
 
 async def stamp(request: web.Request, response: web.StreamResponse) -> None:
     """Put the headers decided for `request` on `response`; a signal handler of aiohttp's."""
     request[STARTED] = response
     headers = response.headers
-    headers.update(SERVER)
-    for name, value in DEFAULTS.items():
-        headers.setdefault(name, value)
-    for name, value in (request.get(HEADERS) or _before_middleware(response)).items():
-        if name == hdrs.VARY and name in headers:
-            headers[name] = f"{headers[name]}, {value}"
-        else:
-            headers[name] = value
+    if SNIFFING not in headers:  # One that has it was made with all of them.
+        headers.pop(hdrs.SERVER, None)  # aiohttp's own, which tells versions
+        for name, value in DEFAULTS.items():
+            headers.setdefault(name, value)
+    decided = request[HEADERS] if HEADERS in request else _before_middleware(response)
+    if hdrs.VARY in headers and hdrs.VARY in decided:
+        decided = {**decided, hdrs.VARY: f"{headers[hdrs.VARY]}, {decided[hdrs.VARY]}"}
+    headers.update(decided)
 
 
 def _before_middleware(response: web.StreamResponse) -> dict[str, str]:

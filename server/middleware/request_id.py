@@ -5,13 +5,16 @@ import re
 from collections.abc import Sequence
 
 from aiohttp import web
+from multidict import istr
 
 from pipeline.catalogue import Event, Field, declare
-from pipeline.context import Request, bound
+from pipeline.context import Request, bind, unbind
 from pipeline.log import log
 from server.request import HEADERS, REQUEST_ID, Handler, Middleware
 
-HEADER = "X-Request-ID"
+# An `istr` knows its lower case: looking it up costs half.
+HEADER = istr("X-Request-ID")
+_TRACED = istr("traceparent")
 MAX_LENGTH = 64
 
 _ALLOWED = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
@@ -20,6 +23,9 @@ _TELLING = re.compile(r"[A-Za-z0-9]", re.ASCII)
 _TRACEPARENT = re.compile(
     r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?"
 )
+
+# RFC 9562: the two highest bits of this digit are 10.
+_VARIANT = {f"{digit:x}": f"{digit & 0x3 | 0x8:x}" for digit in range(16)}
 
 declare(
     [
@@ -41,16 +47,21 @@ def request_ids() -> Middleware:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        given: Sequence[str] = request.headers.getall(HEADER, [])
+        headers = request.headers
+        given: Sequence[str] = headers.getall(HEADER) if HEADER in headers else ()
         reason = rejection(given)
         request_id = mint() if reason is not None else given[0]
         request[REQUEST_ID] = request_id
-        request[HEADERS] = {HEADER: request_id}
-        trace_id, span_id = trace_context(request.headers.getall("traceparent", []))
-        with bound(Request(request_id, trace_id, span_id)):
+        decided: dict[str, str] = {HEADER: request_id}
+        request[HEADERS] = decided
+        traced = trace_context(headers.getall(_TRACED)) if _TRACED in headers else (None, None)
+        before = bind(Request(request_id, *traced))
+        try:
             if reason is not None and given:
                 log.warning("request_id_rejected", reason=reason, length=max(map(len, given)))
             return await handler(request)
+        finally:
+            unbind(before)
 
     return middleware
 
@@ -71,8 +82,8 @@ def rejection(given: Sequence[str]) -> str | None:
 
 def mint() -> str:
     """A new UUID4 in its usual form, from a generator that is seeded by the system; it need not be unguessable."""
-    bits = "%032x" % (random.getrandbits(128) & ~(0xF << 76) & ~(0x3 << 62) | 0x4 << 76 | 0x2 << 62)
-    return f"{bits[:8]}-{bits[8:12]}-{bits[12:16]}-{bits[16:20]}-{bits[20:]}"
+    bits = f"{random.getrandbits(128):032x}"
+    return f"{bits[:8]}-{bits[8:12]}-4{bits[13:16]}-{_VARIANT[bits[16]]}{bits[17:20]}-{bits[20:]}"
 
 
 def trace_context(given: Sequence[str]) -> tuple[str | None, str | None]:

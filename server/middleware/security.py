@@ -59,8 +59,9 @@ def security(addresses: Addresses, *, https_only: bool) -> Middleware:
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         peer = request.remote or ""
         headers = request.headers
-        forwarded = headers.getall(hdrs.X_FORWARDED_FOR, [])
-        address = addresses.client(peer, forwarded) if forwarded else peer
+        address = peer
+        if hdrs.X_FORWARDED_FOR in headers:
+            address = addresses.client(peer, headers.getall(hdrs.X_FORWARDED_FOR))
         request[CLIENT] = addresses.hashed(address)
         if https_only:
             protocols = headers.getall(hdrs.X_FORWARDED_PROTO, [])
