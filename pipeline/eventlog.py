@@ -324,22 +324,21 @@ class EventLog:
         return self._windows
 
     def _count(self) -> None:
-        """Take what waits from the queue and count it."""
+        """Take what waits from the queue and count it. Figures may suffer from a bug; neither the log nor who asks must."""
         counted = 0
+        count = self._windows.observe
         for number, _, observe, fields in self._queue.take():
             counted = number or counted
-            if observe is not None:
-                self._observe(observe, fields, number)
+            if observe is None:
+                continue
+            try:
+                if (observation := observe(fields)) is not None:
+                    count(observation, None, number)
+            except Exception as error:
+                standard_error.error("windows_failed", **describe(error))
         try:
             self._windows.commit(counted or None)
-        except Exception as error:  # Figures may suffer from a bug; neither the log nor who asks must.
-            standard_error.error("windows_failed", **describe(error))
-
-    def _observe(self, observe: Observe, fields: Fields, number: int) -> None:
-        try:
-            if (observation := observe(fields)) is not None:
-                self._windows.observe(observation, number=number)
-        except Exception as error:  # As above.
+        except Exception as error:
             standard_error.error("windows_failed", **describe(error))
 
     async def _write(self) -> None:
@@ -354,6 +353,7 @@ class EventLog:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             self._count()
+            self._writer.look()
             try:
                 self._windows.tick()
                 self.publish()

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from orjson import dumps
 
 from .catalogue import LEVELS, PLANS, RESERVED, Level, Observe, Plan
-from .context import current
+from .context import Request, current
 from .record import LINE_LIMIT, MARK, OPTIONS, encode, printable, text
 from .redact import REDACTED, redacted, redacted_fields, secret_name
 
@@ -151,28 +151,21 @@ class Log:
         except Exception as error:  # A value whose own methods fail must not fail the caller.
             event, fields, observe = str(event)[:128], {"log_call_failed": type(error).__name__}, None
         # What may call others' code happens before the lock is taken.
-        kinds = self._kinds[level]
-        kind = kinds[event] if event in kinds else self._kind(level, event)
-        request = current()
-        if request is None:
-            before, after = f"{kind}null{self._boot}", self._about
-        else:
-            before, after = f"{kind}{request.head}{self._boot}", self._about + request.trace
-        room = _ROOM - len(before) - len(after)
+        request = current() or _NO_REQUEST
         try:
             body = dumps(fields, printable, OPTIONS)
-            if len(body) > room or not body.isascii() or b"\x7f" in body:
-                body = encode(fields, room)
+            if len(body) > _PLENTY or not body.isascii() or b"\x7f" in body:
+                body = encode(fields, _PLENTY)
         except Exception:
-            body = encode(fields, room)
-        after += "," if body != _EMPTY else ""
+            body = encode(fields, _PLENTY)
+        kinds = self._kinds[level]
+        kind = kinds[event] if event in kinds else self._kind(level, event)
         with self._lock:
             seq = self._seq = self._seq + 1
             millisecond = int(now() * 1000)
-            if millisecond != self._millisecond:
-                self._stamp = self._stamped(millisecond)
-            line = f"{self._stamp}{before}{seq}{after}".encode() + body[1:]
-            return self._sink.accept(line, number, seq, observe, fields)
+            stamp = self._stamp if millisecond == self._millisecond else self._stamped(millisecond)
+            head = f"{stamp}{kind}{request.head}{self._boot}{seq}{self._about}{request.trace}{',' if fields else ''}"
+            return self._sink.accept(head.encode() + body[1:], number, seq, observe, fields)
 
     def _kind(self, level: Level, event: str) -> str:
         kind = f',"level":"{level}","service":"{SERVICE}","event":{text(event)},"request_id":'
@@ -182,12 +175,13 @@ class Log:
 
     def _stamped(self, millisecond: int) -> str:
         """The beginning of a line of that time (ms since the epoch); what changes once a second is made once a second."""
-        self._millisecond = millisecond
         second, rest = divmod(millisecond, 1000)
         if second != self._second:
             self._prefix = time.strftime('{"timestamp":"%Y-%m-%dT%H:%M:%S.', time.gmtime(second))
             self._second = second
-        return f'{self._prefix}{rest:03d}Z"'
+        self._millisecond = millisecond
+        self._stamp = f'{self._prefix}{rest:03d}Z"'
+        return self._stamp
 
 
 class _Caught:
@@ -209,9 +203,10 @@ class _Caught:
         raise NotDurable
 
 
-_EMPTY = b"{}\n"
-_ROOM = LINE_LIMIT - len(MARK) - len('{"timestamp":"2026-01-01T12:34:56.789Z"') - 20
-"""Bytes for all of a line but its timestamp and its number."""
+_NO_REQUEST = Request("")
+_NO_REQUEST.head = "null"
+_PLENTY = LINE_LIMIT - len(MARK) - 1_000
+"""What is left for an event's own fields by the fixed ones, whose names and IDs are cut to 128 bytes each."""
 
 
 def new_boot() -> str:

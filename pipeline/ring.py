@@ -7,7 +7,7 @@ full disk cannot fault the mapping.
 Format, version 1; words are 64 bits in the machine's order:
 
     0       header: MAGIC, bytes of data, number of slots, head, tail, then the owner (see `Owner`) and the losses
-    4,096   slots, two words each: where the line ends; its CRC-32, mixed with its number, below its level
+    4,096   slots, two words each: where the line ends; its CRC-32 below its level
     …       data: the lines, one after the other, each with its newline; one may wrap around the end
 
 Lines are numbered 1, 2, 3… for the life of the file. Line n has the slot n modulo their number; it lies between the place where
@@ -40,6 +40,7 @@ _MAGIC, _SIZE, _SLOTS, _HEAD, _TAIL, _PID, _BOOT, _RUN = range(8)
 _LOSSES = 16
 _WORDS = HEADER_BYTES // 8
 _MASK = 0xFFFFFFFF
+_MADV_POPULATE_WRITE = 23
 
 
 class RingInUse(Exception):
@@ -102,6 +103,9 @@ class Ring:
             os.ftruncate(self._file, 0)
             os.posix_fallocate(self._file, 0, length)
             self._map = mmap.mmap(self._file, length)
+            # Pages are brought in now, not one by one while events come; where the kernel cannot (before Linux 5.14), then.
+            with contextlib.suppress(OSError):
+                self._map.madvise(_MADV_POPULATE_WRITE)
         self._attach(size, slots)
         self._words[_SIZE], self._words[_SLOTS] = size, slots
         self._words[_MAGIC] = MAGIC
@@ -138,7 +142,7 @@ class Ring:
         """How far each level may go from the present tail on."""
         start = self.tail_place = self.end_of(self.tail)
         self._limits = {
-            level: (start + int(self.size * share), self.tail + int(self._mask * share))
+            level: (start + int(self.size * share), self.tail + int(self._mask * share), level << 32)
             for level, share in self._shares.items()
         }
 
@@ -147,7 +151,7 @@ class Ring:
         check = crc32(line)
         length = len(line)
         # From here to the publishing store nothing is called, so that no other `put` can come between (a finaliser that logs).
-        last_place, last_number = self._limits[level]
+        last_place, last_number, above = self._limits[level]
         place = self.place + length
         number = self.head + 1
         if place > last_place or number > last_number:
@@ -166,7 +170,7 @@ class Ring:
         words = self._words
         slot = _WORDS + 2 * (number & self._mask)
         words[slot] = place
-        words[slot + 1] = (check ^ number) & _MASK | level << 32
+        words[slot + 1] = check | above
         self.head = words[_HEAD] = number
         return number
 
@@ -203,7 +207,7 @@ class Ring:
             if start < end <= start + MAX_LINE:
                 line = b"".join(self.between(start, end))
                 check = self._words[_WORDS + 2 * (number & self._mask) + 1] & _MASK
-                if (crc32(line) ^ number) & _MASK != check or not line.endswith(b"\n"):
+                if crc32(line) != check or not line.endswith(b"\n"):
                     line = None
                 start = end
             yield Held(number, self.level_of(number) if line is not None else 0, line)
