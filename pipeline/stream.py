@@ -70,6 +70,8 @@ class Segments:
         self._entered = False  # whether the folder's entry of the present segment is flushed
         self.count = 0
         self.bytes = 0
+        self.answered = 0
+        """How many calls to the disk have come back, however they ended."""
 
     @property
     def is_open(self) -> bool:
@@ -118,7 +120,10 @@ class Segments:
     async def write(self, part: memoryview) -> int:
         """Append `part`, or its beginning: a write may be short without an exception. How many bytes were taken."""
         assert self._file is not None
-        taken: int = await self._file.write(part)
+        try:
+            taken: int = await self._file.write(part)
+        finally:
+            self.answered += 1
         self.bytes += taken
         return taken
 
@@ -145,7 +150,10 @@ class Segments:
 
     async def run(self, function: Callable[..., R], *arguments: Any) -> R:
         """`function(*arguments)` where all of the log's input and output is done."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+        finally:
+            self.answered += 1
 
 
 def _sync(file: int, path: Path, is_new: bool) -> None:  # noqa: FBT001 - positional for `run_in_executor`

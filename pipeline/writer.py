@@ -13,20 +13,22 @@ the duplicates by (`boot`, `seq`). On a full disk the reserve is given up and on
 """
 
 import asyncio
+import contextlib
 import errno
 import os
 import time
+from bisect import insort
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .catalogue import LEVELS, Event, Field, declare
 from .exceptions import EXCEPTION_FIELDS, describe
 from .log import Log, NotDurable, standard_error
-from .reserve import Reserve
+from .reserve import Reserve, is_full
 from .ring import Ring
 from .segments import MAX_LIVE
 from .stream import SegmentGone, Segments
-from .waiting import WaitingEvents
+from .waiting import WAKE, WaitingEvents
 
 declare(
     [
@@ -75,8 +77,10 @@ declare(
     ]
 )
 
-FLUSH_SECONDS = 1.0
-"""How old an ordinary line gets at most before it is flushed."""
+FLUSH_SECONDS = 0.75
+"""How old an ordinary line gets at most before its flush begins; it is to be over within a second."""
+SILENT_SECONDS = 3
+"""How long a call to the disk may take before nobody is kept waiting for it."""
 _UNFLUSHED = 0.25  # the part of the ring that may hold lines which are written and not flushed
 _RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 _FLUSH_RETRY_SECONDS = (0.0, 1.0, 5.0, 30.0)  # each costs a segment
@@ -117,11 +121,16 @@ class Writer:
         self._recovered = (b"", ring.tail)
         self._then: Callable[[], None] | None = None
         self._lead = memoryview(b"")  # what is left of the recovered lines, which come first
-        self._ahead: list[tuple[int, int]] = []  # places of lines that were written before their turn
+        self._ahead: list[
+            tuple[int, int]
+        ] = []  # places of lines that were written before their turn, in order
         self._durable: list[tuple[int, asyncio.Future[None]]] = []
         self._flushed_at = time.monotonic()
         self._failed_flushes = 0
         self._rotate_after = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
+        self._busy = False
+        self._answered = self._silent_looks = 0
         self._full = False
         self._stopping = False
         self.failing_since: float | None = None
@@ -130,7 +139,8 @@ class Writer:
     async def open(self) -> None:
         """Open the first segment. Raises ``OSError`` when the folder does not take it."""
         await self._segments.begin(self._first_line)
-        await self._segments.run(self._reserve.take)
+        with contextlib.suppress(OSError):  # The log can do without.
+            await self._segments.run(self._reserve.take)
 
     def lead(self, lines: bytes, until: int, then: Callable[[], None]) -> None:
         """Before anything else `lines` are to be written; they stand for what the ring holds up to its line `until`.
@@ -160,6 +170,18 @@ class Writer:
         """End `run` soon."""
         self._stopping = True
 
+    def look(self) -> None:
+        """To be called each second: a disk that does not answer is none, and whoever waits for it is told so.
+
+        Seconds are counted by these calls and not by a clock: while the process itself is stopped, nobody looks.
+        """
+        answered, self._answered = self._answered, self._segments.answered
+        self._silent_looks = self._silent_looks + 1 if self._busy and answered == self._answered else 0
+        if self._silent_looks >= SILENT_SECONDS:
+            silent = TimeoutError(errno.ETIMEDOUT, "the disk does not answer")
+            self._failed(silent)
+            self._refuse(silent)
+
     @property
     def waiting(self) -> int:
         """How many lines are not written."""
@@ -174,12 +196,19 @@ class Writer:
 
     async def _wait(self) -> None:
         """Until there is something to do; under load a little longer, for batches of hundreds instead of chasing the tail."""
+        if self._unflushed and self._alarm is None:
+            self._alarm = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._wake)
         level = (await self._queue.first())[1]
         if 0 < level < _ERROR and self._linger:
             await asyncio.sleep(self._linger)
 
+    def _wake(self) -> None:
+        self._alarm = None
+        self._queue.put_nowait(WAKE)
+
     async def _round(self, *, last: bool = False) -> None:
         """Write everything that waits, and flush when that is due."""
+        self._busy = True
         try:
             self._before_batch()
             until = self._ring.head
@@ -189,6 +218,8 @@ class Writer:
         except Exception as error:  # A bug here must not end the log: promise 7.
             standard_error.error("log_writer_failed", **describe(error))
             await asyncio.sleep(_RETRY_SECONDS[-1])
+        finally:
+            self._busy = False
 
     @property
     def _unflushed(self) -> bool:
@@ -213,7 +244,7 @@ class Writer:
     async def _write(self, until: int) -> None:
         """Put the ring's lines up to `until` into segments, however often it takes."""
         attempt = 0
-        while self._number < until or self._lead:
+        while self._number < until or self._lead or self._full:
             try:
                 if self._full:
                     await self._write_urgent()
@@ -239,7 +270,7 @@ class Writer:
                 self._full = True
             elif isinstance(error, FileNotFoundError):
                 await self._segments.run(self._make_folder)
-            elif attempt % 2:
+            elif _is_time_for_another(attempt):
                 await self._abandon()
         except Exception as another:  # It is tried again, and `failure` has the first one's name.
             self._failed(another)
@@ -266,11 +297,14 @@ class Writer:
 
     async def _write_urgent(self) -> None:
         """On a full disk: what fits into the reserve. Returns when there is room again, raises ``OSError`` while there is none."""
-        if await self._segments.run(self._reserve.take):
+        if await self._segments.run(self._reserve.take_again):
             self._full = False
             return
         if self._segments.is_open and not self._lead:
+            before = self._segments.bytes
             await self._append_urgent()
+            if self._segments.bytes != before:
+                await self._flush()
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     async def _append_urgent(self) -> None:
@@ -279,16 +313,17 @@ class Writer:
         self._number = self._whole()
         if self._place > ring.end_of(self._number):
             await self._append(self._number + 1)
+        ahead = frozenset(self._ahead)
         for number in range(self._number + 1, ring.head + 1):
             start, end = ring.end_of(number - 1), ring.end_of(number)
-            if ring.level_of(number) < _ERROR or (start, end) in self._ahead:
+            if ring.level_of(number) < _ERROR or (start, end) in ahead:
                 continue
             line = memoryview(b"".join(ring.between(start, end)))
             taken = await self._segments.write(line)
             if taken < len(line):  # Half a line in the middle of a segment would be damage.
                 await self._segments.cut(taken)
                 return
-            self._ahead.append((start, end))
+            insort(self._ahead, (start, end))
 
     def _whole(self) -> int:
         """The last line that is wholly written."""
@@ -435,6 +470,6 @@ def symbol(error: Exception) -> str:
     return errno.errorcode.get(number, type(error).__name__) if number else type(error).__name__
 
 
-def is_full(error: Exception) -> bool:
-    """Whether `error` says that there is no room; another file would find none either."""
-    return getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT}
+def _is_time_for_another(attempt: int) -> bool:
+    """Whether to begin another segment after that many attempts at this one: after 1, 3, 7, 15, then each 32, since each may leave a file."""
+    return attempt & (attempt + 1) == 0 < attempt or attempt % 32 == 31

@@ -77,6 +77,22 @@ class Emitter:
                 if not more:
                     return
 
+    def numbers(self) -> list[int]:
+        """The numbers that are known to be acknowledged so far."""
+        return [number for number, _ in self._entries() if number > 0]
+
+    def refused(self) -> list[int]:
+        """The numbers that are known to be refused so far."""
+        return [-number for number, _ in self._entries() if number < 0]
+
+    def _entries(self) -> list[Entry]:
+        whole = len(self._seen) // ENTRY.size * ENTRY.size
+        return [Entry(*entry) for entry in ENTRY.iter_unpack(self._seen[:whole])]
+
+    def stop(self) -> None:
+        """SIGTERM, to the emitter alone."""
+        self.process.send_signal(signal.SIGTERM)
+
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, through whatever it runs under."""
         os.killpg(self.process.pid, number)
@@ -92,8 +108,7 @@ class Emitter:
             self.read_for(seconds)
             _, self.stderr = self.process.communicate(timeout=seconds)
             self._ledger.close()
-        whole = len(self._seen) // ENTRY.size * ENTRY.size
-        return [Entry(*entry) for entry in ENTRY.iter_unpack(self._seen[:whole])]
+        return self._entries()
 
     def acknowledged(self, seconds: float = 60) -> list[int]:
         """Wait for its end; the numbers that it acknowledged."""

@@ -19,17 +19,16 @@ def strace(*injected: str) -> tuple[str, ...]:
     return "strace", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", *injections
 
 
-@pytest.mark.parametrize("call", ["fdatasync", "fsync"])
-@pytest.mark.parametrize("error", ["EIO", "ENOSPC", "EDQUOT"])
 @pytest.mark.parametrize("durable", [(), ("--durable",)])
+@pytest.mark.parametrize(("call", "error"), [("fdatasync", "EIO"), ("fsync", "EIO"), ("fdatasync", "ENOSPC")])
 def test_what_a_failed_flush_was_to_save_is_in_the_next_segment(
     tmp_path: Path, call: str, error: str, durable: tuple[str, ...]
 ) -> None:
-    when = "3" if call == "fdatasync" else "1"
+    when = "2" if call == "fdatasync" else "1"
     log, state = tmp_path / "log", tmp_path / "state"
     under = strace(f"{call}:error={error}:when={when}")
     with Emitter(
-        log, state, "flush", 1, "--seconds", "2.5", "--pause", "0.05", *durable, under=under
+        log, state, "flush", 1, "--seconds", "1.9", "--pause", "0.05", *durable, under=under
     ) as emitter:
         entries = emitter.entries()
         assert emitter.process.returncode == 0, emitter.stderr
@@ -47,7 +46,7 @@ def test_a_disk_that_never_flushes_is_no_flood_and_no_lie(tmp_path: Path, durabl
     log, state = tmp_path / "log", tmp_path / "state"
     began = time.monotonic_ns()
     with Emitter(
-        log, state, "never", 1, "--seconds", "4", "--close-seconds", "2", *durable, under=strace(EACH)
+        log, state, "never", 1, "--seconds", "3", "--close-seconds", "2", *durable, under=strace(EACH)
     ) as emitter:
         entries = emitter.entries()
         assert emitter.process.returncode == 1, "what is not flushed is not called closed"

@@ -50,7 +50,7 @@ def found_on(disk: Disk) -> Judged:
 
 
 def test_no_durable_event_is_missing_after_a_power_cut(tmp_path: Path) -> None:
-    for acknowledged, found in after_cuts(tmp_path, times(4, 50), "--durable", "--segment-bytes", "9000"):
+    for acknowledged, found in after_cuts(tmp_path, times(3, 40), "--durable", "--segment-bytes", "9000"):
         assert acknowledged
         assert set(acknowledged) <= found.numbers.keys()
         assert found.damaged == 0
@@ -60,7 +60,7 @@ def test_no_durable_event_is_missing_after_a_power_cut(tmp_path: Path) -> None:
 def test_ordinary_events_are_missing_for_the_last_second_at_most(
     tmp_path: Path, pace: tuple[str, str]
 ) -> None:
-    for acknowledged, found in after_cuts(tmp_path, times(15, 50), *pace):
+    for acknowledged, found in after_cuts(tmp_path, times(3, 30), *pace):
         assert acknowledged
         assert set(acknowledged) <= found.numbers.keys()
         assert found.damaged == 0
