@@ -120,6 +120,7 @@ def killed_on_a_full_disk(server: ServerProcess) -> Iterator[None]:
     with _nothing_written(server):
         for _ in range(20):
             _get(server, "/no-such-page")
+        _until_counted(server, 20)
         server.kill()
     server.start()
     server.wait_for("events_recovered")
@@ -375,6 +376,14 @@ def _ask(server: ServerProcess, path: str, method: str, body: bytes | None = Non
 
 def _reasons(server: ServerProcess) -> list[str]:
     return list(json.loads(_get(server, "/health/ready"))["reasons"])
+
+
+def _until_counted(server: ServerProcess, requests: int) -> None:
+    """Until so many requests have their event, which follows the answer."""
+    deadline = time.monotonic() + WELL_SECONDS
+    while json.loads(_get(server, "/metrics"))["total_requests"] < requests:
+        assert time.monotonic() < deadline, "a request has no event"
+        time.sleep(0.01)
 
 
 def _until_unready(server: ServerProcess, reason: str) -> None:
