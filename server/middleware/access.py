@@ -23,15 +23,17 @@ CLIENT_CLOSED_STATUS = 499
 """Logged for a client that left before its answer began; the number is nginx's, it is never sent."""
 
 
+_observation = functools.partial(tuple.__new__, Observation)  # its own way to make one takes twice as long
+
+
 def _observe(fields: Mapping[str, Any]) -> Observation | None:
     """What the windows count: everything but the questions of those who watch (requirement D2)."""
     route = fields["route"]
     if is_probe(route):
         return None
     status = fields["status"]
-    return Observation(
-        route, fields["duration_ms"], status >= 500 or fields["outcome"] == "server_error", status == 429
-    )
+    failed = status >= 500 or fields["outcome"] == "server_error"
+    return _observation((route, fields["duration_ms"], failed, status == 429))
 
 
 declare(

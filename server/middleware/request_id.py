@@ -1,6 +1,6 @@
 """Give every request one ID, from click to log line."""
 
-import random
+import os
 import re
 from collections.abc import Sequence
 
@@ -24,6 +24,7 @@ _TRACEPARENT = re.compile(
     r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?"
 )
 
+_AT_ONCE = 256
 # RFC 9562: the two highest bits of this digit are 10.
 _VARIANT = {f"{digit:x}": f"{digit & 0x3 | 0x8:x}" for digit in range(16)}
 
@@ -80,10 +81,21 @@ def rejection(given: Sequence[str]) -> str | None:
     return None if _TELLING.search(value) else "nothing_telling"
 
 
+_ready: list[str] = []
+os.register_at_fork(after_in_child=_ready.clear)  # or two workers would have the same
+
+
 def mint() -> str:
-    """A new UUID4 in its usual form, from a generator that is seeded by the system; it need not be unguessable."""
-    bits = f"{random.getrandbits(128):032x}"
-    return f"{bits[:8]}-{bits[8:12]}-4{bits[13:16]}-{_VARIANT[bits[16]]}{bits[17:20]}-{bits[20:]}"
+    """A new UUID4 in its usual form. They are made many at a time: one in the middle of a request would cost three times as much."""
+    if not _ready:
+        digits = os.urandom(16 * _AT_ONCE).hex()
+        _ready.extend(_shaped(digits[at : at + 32]) for at in range(0, len(digits), 32))
+    return _ready.pop()
+
+
+def _shaped(digits: str) -> str:
+    """32 random hex digits as a UUID4."""
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
 
 
 def trace_context(given: Sequence[str]) -> tuple[str | None, str | None]:
