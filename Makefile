@@ -77,6 +77,11 @@ $(VENV)/bench.stamp: requirements/bench.txt $(VENV)/dev.stamp
 bench: setup $(VENV)/bench.stamp ## Measure start-up, questions, events and requests, side by side
 	@$(VENV)/bin/python -m tests.bench
 
+.PHONY: faults
+faults: setup $(VENV)/dev.stamp ## Break it hundreds of times: kill, power cut, full, hung and dying disks (needs root)
+	@$(VENV)/bin/python tests/system.py install
+	@FAULTS=long $(VENV)/bin/python -m pytest tests/faults --timeout 1800
+
 .PHONY: load
 load: setup $(VENV)/dev.stamp ## Send locust's visitors to a running server (URL=, USERS=, SECONDS=)
 	@$(VENV)/bin/python -m tests.load --url "$(or $(URL),http://127.0.0.1:8000)" --users "$(or $(USERS),20)" --seconds "$(or $(SECONDS),30)"

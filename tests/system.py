@@ -29,12 +29,19 @@ class Program(NamedTuple):
 
 
 PROGRAMS = (
+    Program("chattr", "e2fsprogs", "tests/faults"),
     Program("chromium", "chromium", "tests/browser"),
     Program("curl", "curl", "tests/docs"),
+    Program("fsfreeze", "util-linux", "tests/faults"),
     Program("jq", "jq", "tests/docs"),
+    Program("mkfs.ext4", "e2fsprogs", "tests/faults"),
+    Program("mount", "mount", "tests/faults"),
+    Program("prlimit", "util-linux", "tests/faults"),
     Program("prometheus", "prometheus", "tests/server/operations/test_prometheus.py"),
     Program("promtool", "prometheus", "tests/server/operations/test_prometheus.py"),
     Program("rsyslogd", "rsyslog", "tests/shippers", unpacked=True),
+    Program("setpriv", "util-linux", "tests/faults"),
+    Program("strace", "strace", "tests/faults, tests/pipeline/test_keeper.py"),
     Program("syslog-ng", "syslog-ng-core", "tests/shippers", unpacked=True),
 )
 UNPACKED = Path(__file__).parents[1] / "var" / "system"

@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import shlex
+import signal
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -49,13 +51,17 @@ class Disk:
             os.close(file)
 
     @contextmanager
-    def hanging(self) -> Iterator[None]:
-        """Whoever writes waits until the end of the block."""
-        _do("fsfreeze", "-f", self.place)
+    def hanging(self, at_most: float = 60) -> Iterator[None]:
+        """Whoever writes waits until the end of the block, or `at_most` seconds should this process not get there."""
+        thaw = f"sleep {at_most}; fsfreeze -u {shlex.quote(str(self.place))}"
+        watch = subprocess.Popen(["sh", "-c", thaw], stderr=subprocess.DEVNULL, start_new_session=True)
         try:
+            _do("fsfreeze", "-f", self.place)
             yield
         finally:
-            _do("fsfreeze", "-u", self.place)
+            subprocess.run(["fsfreeze", "-u", str(self.place)], check=False, capture_output=True)
+            os.killpg(watch.pid, signal.SIGKILL)
+            watch.wait()
 
     def __enter__(self) -> Self:
         self.place.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,36 @@
+"""An orderly stop at the worst moment loses nothing and ends in time, however often it is asked for."""
+
+import contextlib
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults.load import under_load
+from tests.harness import running
+
+
+@pytest.mark.parametrize("signals", [1, 3])
+@pytest.mark.parametrize("segment_bytes", ["65536", "67108864"])
+def test_a_stop_at_peak_loses_nothing(tmp_path: Path, signals: int, segment_bytes: str) -> None:
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(running(tmp_path, LOG_SEGMENT_BYTES=segment_bytes))
+        assert server.process is not None
+        loads = [stack.enter_context(under_load(server, "/nowhere")) for _ in range(4)]
+        time.sleep(0.7)
+        if signals > 1:  # The stop takes as long as what is in flight.
+            stack.enter_context(under_load(server, "/test/faults/slow?seconds=1"))
+            time.sleep(0.2)
+        for _ in range(signals):
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+        assert server.process.wait(20) == 0
+        for load in loads:
+            load.stop()
+        found = server.events()
+    answered = sum(load.statuses()["/nowhere", 404] for load in loads)
+    assert answered > 100
+    assert sum(event["event"] == "http_request" for event in found) >= answered
+    assert sorted(event["seq"] for event in found) == list(range(1, len(found) + 1))
+    assert found[-1]["event"] == "server_stopped"
