@@ -30,7 +30,7 @@ from .recovery import Recovered, count_recovered, recover
 from .reserve import Reserve
 from .retention import Limits
 from .ring import Owner, Ring
-from .segments import FOLDER_MODE, lock_folder
+from .segments import FOLDER_MODE, FolderInUse, lock_folder
 from .stream import Rotation, Segments
 from .waiting import WAKE, WaitingEvents
 from .windows import Windows
@@ -148,7 +148,7 @@ class EventLog:
     async def open(self) -> Self:
         """Take the folder, open the first segment, start the writer and direct the log here.
 
-        Raises ``FolderInUse`` when another server has the folder, ``OSError`` when it cannot be written.
+        Raises ``FolderInUse`` when another server has the folder or its state, ``OSError`` when it cannot be written.
         """
         if self._workers == 1:
             self._lock_file = lock_folder(self.folder)
@@ -164,7 +164,11 @@ class EventLog:
     async def _open(self) -> None:
         self._state.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         place, damaged = take_place(self._state, self._ring_bytes)
-        ring, windows = self._ring, self._windows = place.ring, place.windows
+        if self._workers == 1 and place.worker != 1:
+            place.close()
+            raise FolderInUse(f"another server keeps its state in {self._state}")
+        ring, windows = place.ring, place.windows
+        self._ring, self._windows = ring, windows
         self.worker, self.predecessor = place.worker, ring.owner
         orphans = orphaned(self._state, self._workers) if self.worker == 1 else []
         recovered = [(one, recover(one.ring, self.folder)) for one in (place, *orphans)]

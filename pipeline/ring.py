@@ -257,6 +257,8 @@ class Ring:
         """Let go of the file, and of its lock."""
         self._detach()
         if self._file is not None:
+            # Said, because a mapping that somebody still looks at keeps a descriptor of its own.
+            fcntl.flock(self._file, fcntl.LOCK_UN)
             os.close(self._file)
             self._file = None
 

@@ -292,7 +292,7 @@ def opening_log(settings: Settings) -> Iterator[None]:
         step("write the log", f"Make the folder writable, or set LOG_DIR (now {settings.log_dir}).", OSError),
         step(
             "open the log",
-            f"Stop the other server, or set LOG_DIR (now {settings.log_dir}).",
+            f"Stop the other server, or set LOG_DIR (now {settings.log_dir}) and STATE_DIR (now {settings.state_dir}).",
             FolderInUse,
         ),
     ):

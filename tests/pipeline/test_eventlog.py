@@ -145,6 +145,12 @@ async def test_a_second_log_on_one_folder_is_refused(folder: Path, events: Event
     await again.close()
 
 
+async def test_a_second_log_with_the_same_state_is_refused(folder: Path, events: EventLog) -> None:
+    assert events.running
+    with pytest.raises(FolderInUse, match="state"):
+        await EventLog(folder.with_name("other"), log=Log(), state=folder).open()
+
+
 async def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="file"):
