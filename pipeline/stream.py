@@ -4,6 +4,7 @@ Every method that touches the disk does so in the executor it is given, so that 
 """
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -67,7 +68,7 @@ class Segments:
         self._path = folder
         self._opening: bytes | None = None
         self._opened = 0.0
-        self._entered = False  # whether the folder's entry of the present segment is flushed
+        self._entry: int | None = None  # the folder, open until the present segment's entry in it is flushed
         self.count = 0
         self.bytes = 0
         self.answered = 0
@@ -99,23 +100,34 @@ class Segments:
         `first_line` makes the line of a segment by its number and the name of the one before.
         """
         path = self._folder / segment_name(time.time(), self._log.boot, self.count + 1)
+        # All that its flush will need is opened first: a segment that could not be flushed for want of a file is none.
+        entry = await self.run(os.open, self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            file = await aiofiles.open(path, "xb", buffering=0, opener=create, executor=self._executor)
+        except BaseException:
+            await self.run(os.close, entry)
+            raise
         if self._opening is None:  # one that could not be written is kept: it has its place in `seq`
             line = first_line(self.count + 1, self.name)
             self._opening = line[:-3] + b" " * (FIRST_LINE_BYTES - len(line)) + line[-3:]
-        file = await aiofiles.open(path, "xb", buffering=0, opener=create, executor=self._executor)
         try:
             taken = 0
             while taken < len(self._opening):
                 taken += await file.write(self._opening[taken:])
         except OSError:
+            await self.run(os.close, entry)
             await file.close()
             await self.run(path.unlink, True)  # it is our own and holds nothing
             raise
         await self.close()
-        self._file, self._path, self._opening, self._entered = file, path, None, False
+        self._file, self._path, self._opening, self._entry = file, path, None, entry
         self._opened = time.monotonic()
         self.bytes = taken
         self.count += 1
+
+    def forget_opening(self) -> None:
+        """The next segment is not to begin with the line that was made for it; that has found another place."""
+        self._opening = None
 
     async def write(self, part: memoryview) -> int:
         """Append `part`, or its beginning: a write may be short without an exception. How many bytes were taken."""
@@ -136,17 +148,21 @@ class Segments:
     async def sync(self) -> None:
         """Flush what is written, and a new segment's entry in the folder. Raises ``OSError`` and ``SegmentGone``."""
         assert self._file is not None
-        await self.run(_sync, self._file.fileno(), self._path, not self._entered)
-        self._entered = True
+        await self.run(_sync, self._file.fileno(), self._path, self._entry)
+        await self._close_entry()
 
     async def close(self) -> None:
         """Close the present segment, if there is one; what a file throws when it is closed changes nothing."""
+        await self._close_entry()
         if self._file is not None:
             file, self._file = self._file, None
-            try:
+            with contextlib.suppress(Exception):  # Whatever it is, the file is no longer ours.
                 await file.close()
-            except Exception:  # Whatever it is, the file is no longer ours.
-                return
+
+    async def _close_entry(self) -> None:
+        if self._entry is not None:
+            entry, self._entry = self._entry, None
+            await self.run(os.close, entry)
 
     async def run(self, function: Callable[..., R], *arguments: Any) -> R:
         """`function(*arguments)` where all of the log's input and output is done."""
@@ -156,16 +172,12 @@ class Segments:
             self.answered += 1
 
 
-def _sync(file: int, path: Path, is_new: bool) -> None:  # noqa: FBT001 - positional for `run_in_executor`
+def _sync(file: int, path: Path, entry: int | None) -> None:
     os.fdatasync(file)
     try:
         if path.stat().st_ino != os.fstat(file).st_ino:
             raise SegmentGone(path.name)
-        if is_new:
-            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
     except FileNotFoundError:
         raise SegmentGone(path.name) from None
+    if entry is not None:
+        os.fsync(entry)

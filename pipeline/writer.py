@@ -124,6 +124,7 @@ class Writer:
         self._ahead: list[
             tuple[int, int]
         ] = []  # places of lines that were written before their turn, in order
+        self._opening = (0, 0)  # the place of the line that opens the segment, or is to open the next
         self._durable: list[tuple[int, asyncio.Future[None]]] = []
         self._flushed_at = time.monotonic()
         self._failed_flushes = 0
@@ -423,9 +424,17 @@ class Writer:
         except OSError as error:
             if not self._segments.is_open:
                 raise
+            self._take_back()
             self._postpone(error)
         else:
             self._rotate_after = 0.0
+
+    def _take_back(self) -> None:
+        """The line of a segment that was not begun is written in its turn: kept for the next, it would be missing for as long as that takes."""
+        if self._opening in self._ahead:
+            self._ahead.remove(self._opening)
+        self._segments.forget_opening()
+        self._opening = (0, 0)
 
     def _postpone(self, error: OSError) -> None:
         if not self._rotate_after:
@@ -438,9 +447,9 @@ class Writer:
         number = self._log.own("segment_opened", **fields)
         if not number:  # A ring that is full to the brim needs a segment all the same.
             return self._log.line("INFO", "segment_opened", **fields)
-        place = self._ring.end_of(number - 1), self._ring.end_of(number)
-        self._ahead.append(place)
-        return b"".join(self._ring.between(*place))
+        self._opening = self._ring.end_of(number - 1), self._ring.end_of(number)
+        self._ahead.append(self._opening)
+        return b"".join(self._ring.between(*self._opening))
 
     def _failed(self, error: Exception) -> None:
         if self.failing_since is None:

@@ -7,7 +7,7 @@ import signal
 import struct
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -29,6 +29,19 @@ def tmpfs(place: Path, size: str, inodes: int = 0) -> Iterator[Path]:
         yield place
     finally:
         _do("umount", "-l", place)
+
+
+@contextmanager
+def filled(disk: Path) -> Iterator[None]:
+    """Within the block there is no room on `disk`."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    try:
+        yield
+    finally:
+        filler.unlink()
 
 
 class Disk:

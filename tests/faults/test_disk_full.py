@@ -1,34 +1,20 @@
 """A full disk: nobody who asks notices, errors and the record of what was lost still fit, and writing resumes by itself."""
 
-import contextlib
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipeline.segments import live_segments
-from tests.faults.disks import tmpfs
+from tests.faults.disks import filled, tmpfs
 from tests.faults.ledger import Emitter, judged, times
 from tests.faults.load import under_load
 from tests.harness import exchange, request_bytes, running
 
 NOISE_MS = 10
 """What a percentile may differ by for no reason but the machine's."""
-
-
-@contextlib.contextmanager
-def filled(disk: Path) -> Iterator[None]:
-    """Within the block there is no room on `disk`."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(4096))
-    try:
-        yield
-    finally:
-        filler.unlink()
 
 
 def errors_in(log: Path) -> int:
