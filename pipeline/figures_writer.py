@@ -57,7 +57,9 @@ class FiguresFile(Reading):
         try:
             memory = _private() if path is None else self._at(path)
         except OSError as error:
-            self.failure = error
+            self.failure = error.with_traceback(
+                None
+            )  # which would hold on to this frame, and so to the mapping
             memory = _private()
         super().__init__(in_memory(memory))
         self._memory = memory

@@ -133,6 +133,8 @@ class Server:
         self._meter: Meter | None = None
         self._background: list[asyncio.Task[None]] = []
         self._reason = "SIGTERM"
+        self.first = False
+        """Whether this is the first worker of a run, and no one that replaces another."""
 
     async def open(self) -> Runner:
         """Open everything, and listen if nobody does that for us.
@@ -167,7 +169,10 @@ class Server:
             ).open()
         bridge.take_over_logging(LEVELS[settings.log_level])
         logging.getLogger("alembic").setLevel(logging.WARNING)  # `database_migrated` says it in one line
-        if (dead := events.predecessor) is not None and dead.run == group.run:
+        dead = events.predecessor
+        replaces = dead is not None and dead.run == group.run
+        self.first = events.worker == 1 and not replaces
+        if dead is not None and replaces:
             log.warning("worker_died", worker=events.worker, pid=dead.pid, of_boot=dead.boot)
 
         with opening_database():
@@ -210,7 +215,7 @@ class Server:
 
     def _say_started(self, events: EventLog) -> None:
         settings, previous = self.settings, self._group.previous
-        if previous is not None and previous.config != settings.fingerprint and events.worker == 1:
+        if previous is not None and previous.config != settings.fingerprint and self.first:
             log.info("config_changed", previous=previous.config, current=settings.fingerprint)
         log.info(
             "server_started",
@@ -289,7 +294,12 @@ def listening_step(settings: Settings) -> contextlib.AbstractContextManager[None
 def opening_log(settings: Settings) -> Iterator[None]:
     """Within the block, what can go wrong with the log's folder."""
     with (
-        step("write the log", f"Make the folder writable, or set LOG_DIR (now {settings.log_dir}).", OSError),
+        step(
+            "write the log",
+            f"Make the folders writable and see that there is room: LOG_DIR (now {settings.log_dir}),"
+            f" LOG_RING_DIR (now {settings.log_ring_dir or settings.state_dir}).",
+            OSError,
+        ),
         step(
             "open the log",
             f"Stop the other server, or set LOG_DIR (now {settings.log_dir}) and STATE_DIR (now {settings.state_dir}).",

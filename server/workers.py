@@ -20,6 +20,7 @@ from pipeline.log import log, new_boot, standard_error
 
 from . import VERSION
 from .app import BACKLOG, Group, Server, listening_step
+from .connection import Runner
 from .settings import Settings
 from .steps import StepFailed
 
@@ -45,9 +46,17 @@ class Worker(GunicornUVLoopWebWorker):
     """One worker: a server on a socket that gunicorn holds."""
 
     async def _run(self) -> None:
-        assert isinstance(self.app, Workers)
-        server = self.app.server()
-        self.wsgi = cast("Any", server.open)
+        parent = self.app
+        assert isinstance(parent, Workers)
+        server = parent.server()
+
+        async def serve() -> Runner:
+            runner = await server.open()
+            if server.first:
+                parent.announce(server.listening)
+            return runner
+
+        self.wsgi = cast("Any", serve)
         try:
             await super()._run()
         except StepFailed as failed:
@@ -59,7 +68,7 @@ class Worker(GunicornUVLoopWebWorker):
 
 
 class Workers(BaseApplication):
-    """What gunicorn runs on the socket `listener`. `announce` is told its address when there is somebody to answer."""
+    """What gunicorn runs on the socket `listener`. `announce` is called with its address in the first worker that is there to answer."""
 
     def __init__(
         self,
@@ -70,7 +79,7 @@ class Workers(BaseApplication):
     ) -> None:
         self._settings = settings
         self._group = group
-        self._announce = announce
+        self.announce = announce
         host, port = listener.getsockname()[:2]
         self._listening = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         self._descriptor = listener.detach()  # gunicorn closes it
@@ -87,7 +96,6 @@ class Workers(BaseApplication):
             "accesslog": None,
             "timeout": SILENT_SECONDS,
             "graceful_timeout": math.ceil(settings.shutdown_seconds) + 2,
-            "when_ready": lambda _: self._announce(self._listening),
         }.items():
             self.cfg.set(name, value)
 
