@@ -112,7 +112,7 @@ class Health:
             found.append("log_writer_stopped")
         elif status.failing_seconds:
             found.append(f"log_not_writable: {status.failure}")
-        elif self._events.figures().published()["failing_ms"]:
+        elif any(worker["failing_ms"] for worker in self._events.figures().workers()[1:]):
             found.append("log_not_writable: in another worker")
         if not await self._database.is_connected():
             found.append("database_disconnected")
