@@ -125,9 +125,10 @@ class Segments:
         self.bytes = taken
         self.count += 1
 
-    def forget_opening(self) -> None:
-        """The next segment is not to begin with the line that was made for it; that has found another place."""
-        self._opening = None
+    def forget_opening(self) -> bool:
+        """The next segment is not to begin with the line that was made for it, if there is one: that finds another place."""
+        opening, self._opening = self._opening, None
+        return opening is not None
 
     async def write(self, part: memoryview) -> int:
         """Append `part`, or its beginning: a write may be short without an exception. How many bytes were taken."""

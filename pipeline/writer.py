@@ -409,17 +409,10 @@ class Writer:
 
     async def _rotate(self) -> None:
         """Begin the next segment. The present one is flushed first, and stays in use when there can be no next one."""
-        is_open = self._segments.is_open
-        # Else there must be a next one, but not for ever more copies of what a disk does not flush.
-        if (is_open or self._failed_flushes > 1) and not await self._segments.has_room():
-            full = OSError(errno.EMFILE, f"there are {MAX_LIVE} segments already, which wait for the archive")
-            if not is_open:
-                raise full
-            self._postpone(full)
-            return
-        if self._segments.is_open:
-            await self._flush()
         try:
+            await self._check_room()
+            if self._segments.is_open:
+                await self._flush()
             await self._segments.begin(self._first_line)
         except OSError as error:
             if not self._segments.is_open:
@@ -429,12 +422,15 @@ class Writer:
         else:
             self._rotate_after = 0.0
 
+    async def _check_room(self) -> None:
+        """Raise ``OSError`` when there are too many segments. Without one in use there must be a next one, but not for ever more copies of what a disk does not flush."""
+        if (self._segments.is_open or self._failed_flushes > 1) and not await self._segments.has_room():
+            raise OSError(errno.EMFILE, f"there are {MAX_LIVE} segments already, which wait for the archive")
+
     def _take_back(self) -> None:
         """The line of a segment that was not begun is written in its turn: kept for the next, it would be missing for as long as that takes."""
-        if self._opening in self._ahead:
+        if self._segments.forget_opening() and self._opening in self._ahead:
             self._ahead.remove(self._opening)
-        self._segments.forget_opening()
-        self._opening = (0, 0)
 
     def _postpone(self, error: OSError) -> None:
         if not self._rotate_after:

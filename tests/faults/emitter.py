@@ -35,6 +35,7 @@ async def main() -> int:
     parser.add_argument("--burst", type=int, default=20)
     parser.add_argument("--segment-bytes", type=int, default=50_000)
     parser.add_argument("--ring-bytes", type=int, default=1 << 20)
+    parser.add_argument("--eat", action="store_true", help="more and more memory")
     parser.add_argument("--close-seconds", type=float, default=5)
     options = parser.parse_args()
     log.identify(boot=options.boot, version="test", config="test")
@@ -50,6 +51,7 @@ async def main() -> int:
     emit = getattr(log, options.level)
     number = told = options.first
     end = time.monotonic() + options.seconds
+    eaten: list[bytes] = []
     while time.monotonic() < end and not stopped.is_set():
         for _ in range(1 if options.durable else options.burst):
             told = number
@@ -62,6 +64,8 @@ async def main() -> int:
                 emit("emitted", n=number, text="x" * (number % 300))
             os.write(options.ledger, ENTRY.pack(told, time.monotonic_ns()))
             number += 1
+        if options.eat:
+            eaten.append(os.urandom(1 << 20))
         await asyncio.sleep(options.pause if told > 0 else 0.01)
     if not await events.close(options.close_seconds):
         os._exit(1)  # as the server does: a thread is still in a write
