@@ -18,6 +18,7 @@ from .record import text
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Served = TypeVar("Served", bound="Request")
 
 
 class Request:
@@ -55,7 +56,7 @@ unbind = _current.reset
 
 
 @contextmanager
-def bound(request: Request) -> Iterator[Request]:
+def bound(request: Served) -> Iterator[Served]:
     """Serve `request` within the block."""
     token = bind(request)
     try:

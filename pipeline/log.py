@@ -116,6 +116,10 @@ class Log:
         """Record something that is broken."""
         self._emit("ERROR", 40, event, fields)
 
+    def record(self, level: Level, event: str, fields: Fields) -> None:
+        """As the method named for `level`, for fields that are in a dict already; it is handed over."""
+        self._emit(level, LEVELS[level], event, fields)
+
     async def durable(self, event: str, /, **fields: Any) -> None:
         """Record a fact, and return when it is flushed to the disk: no power cut takes it away.
 

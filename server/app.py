@@ -29,12 +29,12 @@ from pipeline.segments import FolderInUse
 from pipeline.stream import Rotation
 
 from . import routes
+from .bodies import BODY_SECONDS
 from .chat.extract import ExtractiveAnswerer
 from .chat.handlers import CHAT
 from .chat.retrieval import SQLiteRetriever
 from .chat.service import Chat
 from .connection import Runner
-from .http import BODY_SECONDS
 from .middleware import Addresses, Meter, install
 from .operations.health import HEALTH, Dependency, Health
 from .operations.metrics import EVENTS, METER

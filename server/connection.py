@@ -15,9 +15,10 @@ from pipeline.context import Request, bound
 from pipeline.exceptions import EXCEPTION_FIELDS, describe
 from pipeline.log import log
 
+from .answers import json_response
 from .errors import ChatKitError, InternalError, InvalidRequest
-from .http import json_response
-from .middleware.request_id import HEADER, mint
+from .headers import REQUEST_ID
+from .middleware.request_id import mint
 from .middleware.security import Addresses
 
 declare(
@@ -75,7 +76,7 @@ class Connection(RequestHandler):
                 answer = InternalError()
         if request.writer.output_size > 0:
             raise ConnectionError("the answer had begun")
-        headers: dict[str, str] = {HEADER: context.request_id}
+        headers: dict[str, str] = {REQUEST_ID: context.request_id}
         response = json_response(answer.envelope(context.request_id), status=answer.status, headers=headers)
         response.force_close()
         return response

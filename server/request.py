@@ -1,4 +1,4 @@
-"""What the middlewares leave on a request for those further in, and what else can be asked of one."""
+"""What the middlewares know of a request for those further in, and what else can be asked of one."""
 
 import functools
 from collections.abc import Awaitable, Callable
@@ -6,7 +6,12 @@ from typing import Protocol
 
 from aiohttp import web
 
+from pipeline.context import Request, current
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+Step = Callable[[web.Request, "Exchange"], Awaitable[web.StreamResponse | None] | None]
+"""What is done with every request before its handler: it may raise, and it may answer in the handler's stead."""
 
 
 class Middleware(Protocol):
@@ -16,17 +21,27 @@ class Middleware(Protocol):
         """Answer `request`, by `handler` or without it."""
 
 
-REQUEST_ID = web.RequestKey("request_id", str)
-"""The ID that answer, events and widget share."""
+class Exchange(Request):
+    """One request being served, as every event knows it, and its answer as far as that is known.
 
-HEADERS = web.RequestKey("response_headers", dict[str, str])
-"""The headers that the response will carry, whatever it turns out to be."""
+    `client` is a keyed hash of the client's address; `headers` are those that the answer will carry, whatever it turns out to be;
+    `started` is the response whose first line has been sent, once there is one.
+    """
 
-CLIENT = web.RequestKey("client", str)
-"""A keyed hash of the client's address."""
+    __slots__ = ("client", "headers", "started")
 
-STARTED = web.RequestKey("response_started", web.StreamResponse)
-"""The response whose first line has been sent, once there is one."""
+    def __init__(self, request_id: str, trace_id: str | None = None, span_id: str | None = None) -> None:
+        super().__init__(request_id, trace_id, span_id)
+        self.client: str | None = None
+        self.headers: dict[str, str] = {}
+        self.started: web.StreamResponse | None = None
+
+
+def exchange() -> Exchange | None:
+    """The exchange that this code is part of; None outside of the middlewares."""
+    found = current()
+    return found if isinstance(found, Exchange) else None
+
 
 UNMATCHED = "unmatched"
 """The route of a request that no route matched, and the name of the resource that takes those."""

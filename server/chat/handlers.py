@@ -15,10 +15,11 @@ from aiohttp_sse import EventSourceResponse
 from pydantic import BaseModel
 
 from pipeline.context import note
+from server.answers import json_response
+from server.bodies import read_body
 from server.errors import ChatKitError, Envelope, InternalError
 from server.failures import report_exception
-from server.http import json_response, read_body
-from server.request import REQUEST_ID
+from server.request import exchange
 
 from .answer import Cited, Text
 from .models import DoneEvent, Question, SourcesEvent, TokenEvent
@@ -33,7 +34,7 @@ SEND_SECONDS = 30.0
 """How long a client may leave sent bytes unread before it counts as gone."""
 
 
-async def ask(request: web.Request) -> web.Response:
+async def ask(request: web.Request) -> web.StreamResponse:
     """Answer one question; 200 with the answer and its sources."""
     question = await read_body(request, Question)
     answer = await request.app[CHAT].answer(question)
@@ -62,7 +63,9 @@ async def _events(
     request: web.Request, first: Piece, rest: AsyncGenerator[Piece]
 ) -> AsyncGenerator[tuple[str, BaseModel | Envelope]]:
     """The stream's events; a failure is the last of them."""
-    request_id = request[REQUEST_ID]
+    served = exchange()
+    assert served is not None, "the middlewares come first"
+    request_id = served.request_id
     try:
         yield _event(first, request_id)
         async for piece in rest:

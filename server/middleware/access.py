@@ -5,18 +5,20 @@ It is log line and metric at once: the windows count what this says (see `pipeli
 
 import functools
 import re
-import time
 from collections.abc import Mapping
+from time import perf_counter
 from typing import Any
 
 from aiohttp import hdrs, web
 
 from pipeline.catalogue import Event, Field, Observation, declare
-from pipeline.context import current
+from pipeline.context import bind, unbind
 from pipeline.heartbeat import LoopLag
 from pipeline.log import log
 from pipeline.redact import scrub
-from server.request import CLIENT, STARTED, Handler, Middleware, route_of
+from server.request import Handler, Middleware, route_of
+
+from .request_id import identify
 
 _PROBES = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 CLIENT_CLOSED_STATUS = 499
@@ -80,11 +82,13 @@ class Meter:
 
 
 def access(meter: Meter) -> Middleware:
-    """Record how every request ended."""
+    """Give every request its ID, and record how it ended."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        started = time.perf_counter()
+        began = perf_counter()
+        served = identify(request)
+        before = bind(served)
         meter.inflight += 1
         inflight, lag_ms = meter.inflight, meter.lag.last_ms
         response: web.StreamResponse | None = None
@@ -96,7 +100,7 @@ def access(meter: Meter) -> Middleware:
             outcome = "client_closed"
         finally:  # A cancelled handler, which only a stop that could not wait leaves, keeps the outcome `aborted`.
             meter.inflight -= 1
-            sent = response if response is not None else request.get(STARTED)
+            sent = response if response is not None else served.started
             status = sent.status if sent is not None else CLIENT_CLOSED_STATUS
             headers = request.headers
             route = route_of(request)
@@ -106,23 +110,23 @@ def access(meter: Meter) -> Middleware:
                 "path": path_of(request, route),
                 "status": status,
                 "outcome": outcome,
-                "duration_ms": round((time.perf_counter() - started) * 1000, 3),
+                "duration_ms": round((perf_counter() - began) * 1000, 3),
                 "bytes": request.writer.output_size,
-                "client": request.get(CLIENT),
+                "client": served.client,
                 "ua_family": ua_family(headers.get(hdrs.USER_AGENT, "")),
                 "inflight": inflight,
                 "loop_lag_ms": lag_ms,
             }
-            if noted := _noted():
-                fields |= noted
+            if served.canonical:
+                fields |= _rounded(served.canonical)
             if (origin := headers.get(hdrs.ORIGIN)) is not None:
                 fields["origin"] = origin_of(origin)
             # A probe that says "unwell" has done what it is for; what is unwell has events of its own.
             failed = fields["outcome"] == "server_error" and not is_probe(route)
-            write = log.error if failed else log.info
-            write("http_request", **fields)
+            log.record("ERROR" if failed else "INFO", "http_request", fields)
+            unbind(before)
         # The client is gone; what is returned here is never sent.
-        return response if response is not None else request.get(STARTED) or web.Response(status=status)
+        return sent if sent is not None else web.Response(status=status)
 
     return middleware
 
@@ -138,13 +142,9 @@ def path_of(request: web.Request, route: str) -> str:
     return path if path == route else scrub(path[:2_000])
 
 
-def _noted() -> dict[str, Any]:
+def _rounded(noted: Mapping[str, Any]) -> dict[str, Any]:
     """What services noted; what they added up is rounded like the rest, to the microsecond."""
-    request = current()
-    if request is None or not request.canonical:
-        return {}
-    noted = request.canonical.items()
-    return {name: round(value, 3) if isinstance(value, float) else value for name, value in noted}
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in noted.items()}
 
 
 def _outcome(status: int) -> str:

@@ -1,17 +1,17 @@
 """Who may read the answer: the sites that are allowed to embed the widget, to the letter.
 
-The answer's headers depend on `Origin`, so every answer says so (`Vary`), or a cache would hand one site's permission to another.
 A foreign origin gets its answer without permission to read it; its browser then shows nothing, and `cors_rejected` says why.
 """
 
 import re
+from collections.abc import Awaitable
 
 from aiohttp import hdrs, web
 
 from pipeline.catalogue import Event, Field, declare
 from pipeline.log import log
 from server.errors import Forbidden
-from server.request import HEADERS, Handler, Middleware, methods_at
+from server.request import Exchange, Step, methods_at
 
 from .access import origin_of
 
@@ -34,21 +34,16 @@ declare(
 )
 
 
-def cross_origin(allowed: frozenset[str], *, any_localhost: bool) -> Middleware:
+def cross_origin(allowed: frozenset[str], *, any_localhost: bool) -> Step:
     """Let the `allowed` origins read answers, and with `any_localhost` every port of this machine."""
 
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        headers = request[HEADERS]
-        headers[hdrs.VARY] = hdrs.ORIGIN
+    def step(request: web.Request, served: Exchange) -> Awaitable[web.StreamResponse] | None:
         origin = request.headers.get(hdrs.ORIGIN)
-        if origin is None or _is_own(request, origin):
-            return await handler(request)
+        if origin is None or _is_own(request, origin) or request.path.startswith(PUBLIC):
+            return None
         preflight = (
             request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
         )
-        if request.path.startswith(PUBLIC):
-            return await handler(request)
         permitted = origin in allowed or (any_localhost and _LOCALHOST.fullmatch(origin) is not None)
         if not permitted:
             log.warning("cors_rejected", origin=origin_of(origin), preflight=preflight)
@@ -56,18 +51,21 @@ def cross_origin(allowed: frozenset[str], *, any_localhost: bool) -> Middleware:
                 raise Forbidden(
                     "This origin may not use the server. Its administrator can add it to CORS_ORIGINS."
                 )
-            return await handler(request)
-        headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
-        headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED
-        if not preflight:
-            return await handler(request)
-        methods = await methods_at(request)
-        headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = ", ".join(sorted(methods))
-        headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = _ALLOWED_HEADERS
-        headers[hdrs.ACCESS_CONTROL_MAX_AGE] = _PREFLIGHT_SECONDS
-        return web.Response(status=204)
+            return None
+        served.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+        served.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED
+        return _preflight(request, served) if preflight else None
 
-    return middleware
+    return step
+
+
+async def _preflight(request: web.Request, served: Exchange) -> web.StreamResponse:
+    """What a page of an origin that may ask is allowed to send."""
+    methods = await methods_at(request)
+    served.headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = ", ".join(sorted(methods))
+    served.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = _ALLOWED_HEADERS
+    served.headers[hdrs.ACCESS_CONTROL_MAX_AGE] = _PREFLIGHT_SECONDS
+    return web.Response(status=204)
 
 
 def _is_own(request: web.Request, origin: str) -> bool:

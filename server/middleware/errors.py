@@ -11,6 +11,7 @@ a client can tell that what it has is not all.
 from aiohttp import web
 
 from pipeline.log import NotDurable
+from server.answers import json_response
 from server.errors import (
     ChatKitError,
     Forbidden,
@@ -24,8 +25,7 @@ from server.errors import (
     UnsupportedMediaType,
 )
 from server.failures import report_exception
-from server.http import json_response
-from server.request import REQUEST_ID, STARTED, Handler, Middleware, client_is_gone
+from server.request import Exchange, Handler, Middleware, Step, client_is_gone, exchange
 
 _FAMILY: dict[int, type[ChatKitError]] = {
     kind.status: kind
@@ -44,37 +44,45 @@ RETRY_SECONDS = 10
 _KEPT = ("Allow", "Retry-After", "WWW-Authenticate")
 
 
-def errors() -> Middleware:
-    """Turn whatever is raised into the one envelope."""
+def errors(*steps: Step) -> Middleware:
+    """Turn whatever is raised into the one envelope; take the `steps`, in order, before the handler is asked."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        served = exchange()
+        assert served is not None, "access comes first"
         try:
+            for step in steps:
+                if (more := step(request, served)) is not None and (answered := await more) is not None:
+                    return await send(request, answered)
             return await send(request, await handler(request))
-        except ChatKitError as error:
-            answer = error
-        except NotDurable:
-            answer = ServiceUnavailable(
+        except (web.HTTPRedirection, web.HTTPSuccessful) as elsewhere:
+            return await send(request, web.Response(status=elsewhere.status, headers=elsewhere.headers))
+        except Exception as error:
+            return await refuse(request, served, answer_to(error, request))
+
+    return middleware
+
+
+def answer_to(error: Exception, request: web.Request) -> ChatKitError:
+    """What the client hears of `error`; a bug is reported. Raises it again when the client is gone."""
+    match error:
+        case ChatKitError():
+            return error
+        case NotDurable():
+            return ServiceUnavailable(
                 "This cannot be recorded safely right now, so it was not done. Please try again later.",
                 retry_after=RETRY_SECONDS,
             )
-        except web.HTTPException as refused:
-            if refused.status < 400:
-                return await send(request, web.Response(status=refused.status, headers=refused.headers))
-            answer = translated(refused)
-            if isinstance(answer, InternalError):
-                report_exception(refused, request)
-        except ConnectionError as error:
-            if client_is_gone(request):
-                raise
-            report_exception(error, request)  # Some other connection, to something we depend on.
+        case web.HTTPException():
+            answer = translated(error)
+        case ConnectionError() if client_is_gone(request):
+            raise error
+        case _:  # Also a connection that is not the client's, to something we depend on.
             answer = InternalError()
-        except Exception as error:
-            report_exception(error, request)
-            answer = InternalError()
-        return await refuse(request, answer)
-
-    return middleware
+    if isinstance(answer, InternalError):
+        report_exception(error, request)
+    return answer
 
 
 async def send(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
@@ -84,16 +92,16 @@ async def send(request: web.Request, response: web.StreamResponse) -> web.Stream
     return response
 
 
-async def refuse(request: web.Request, answer: ChatKitError) -> web.StreamResponse:
+async def refuse(request: web.Request, served: Exchange, answer: ChatKitError) -> web.StreamResponse:
     """Send the envelope, or break off what has begun."""
-    started: web.StreamResponse | None = request.get(STARTED)
+    started = served.started
     # A response that could not even be put into bytes has sent nothing, and another may take its place.
     if started is not None and request.writer.output_size > 0:
         started.force_close()
         if request.transport is not None:
             request.transport.abort()
         return started
-    envelope = answer.envelope(request[REQUEST_ID])
+    envelope = answer.envelope(served.request_id)
     return await send(request, json_response(envelope, status=answer.status, headers=dict(answer.headers)))
 
 

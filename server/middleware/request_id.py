@@ -8,12 +8,11 @@ from aiohttp import web
 from multidict import istr
 
 from pipeline.catalogue import Event, Field, declare
-from pipeline.context import Request, bind, unbind
+from pipeline.context import bound
 from pipeline.log import log
-from server.request import HEADERS, REQUEST_ID, Handler, Middleware
+from server.headers import REQUEST_ID
+from server.request import Exchange
 
-# An `istr` knows its lower case: looking it up costs half.
-HEADER = istr("X-Request-ID")
 _TRACED = istr("traceparent")
 MAX_LENGTH = 64
 
@@ -43,28 +42,17 @@ declare(
 )
 
 
-def request_ids() -> Middleware:
-    """Take the client's ID where it is fit to be one, mint one where it is not; every event and answer carries it."""
-
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        headers = request.headers
-        given: Sequence[str] = headers.getall(HEADER) if HEADER in headers else ()
-        reason = rejection(given)
-        request_id = mint() if reason is not None else given[0]
-        request[REQUEST_ID] = request_id
-        decided: dict[str, str] = {HEADER: request_id}
-        request[HEADERS] = decided
-        traced = trace_context(headers.getall(_TRACED)) if _TRACED in headers else (None, None)
-        before = bind(Request(request_id, *traced))
-        try:
-            if reason is not None and given:
-                log.warning("request_id_rejected", reason=reason, length=max(map(len, given)))
-            return await handler(request)
-        finally:
-            unbind(before)
-
-    return middleware
+def identify(request: web.Request) -> Exchange:
+    """The exchange that begins with `request`: under the client's ID where it is fit to be one, under a new one where it is not."""
+    headers = request.headers
+    given: Sequence[str] = headers.getall(REQUEST_ID) if REQUEST_ID in headers else ()
+    reason = rejection(given)
+    traced = trace_context(headers.getall(_TRACED)) if _TRACED in headers else (None, None)
+    served = Exchange(given[0] if reason is None else mint(), *traced)
+    if reason is not None and given:
+        with bound(served):
+            log.warning("request_id_rejected", reason=reason, length=max(map(len, given)))
+    return served
 
 
 def rejection(given: Sequence[str]) -> str | None:

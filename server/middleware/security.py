@@ -12,7 +12,7 @@ import ipaddress
 from aiohttp import hdrs, web
 
 from server.errors import Forbidden
-from server.request import CLIENT, HEADERS, Handler, Middleware
+from server.request import Exchange, Step
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -52,29 +52,27 @@ class Addresses:
         ]
 
 
-def security(addresses: Addresses, *, https_only: bool) -> Middleware:
+def security(addresses: Addresses, *, https_only: bool) -> Step:
     """Know the client, and refuse plain HTTP where `https_only`."""
 
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    def step(request: web.Request, served: Exchange) -> None:
         peer = request.remote or ""
         headers = request.headers
         address = peer
         if hdrs.X_FORWARDED_FOR in headers:
             address = addresses.client(peer, headers.getall(hdrs.X_FORWARDED_FOR))
-        request[CLIENT] = addresses.hashed(address)
+        served.client = addresses.hashed(address)
         if https_only:
             protocols = headers.getall(hdrs.X_FORWARDED_PROTO, [])
             secure = (
                 bool(protocols) and addresses.is_trusted(peer) and protocols[-1].strip().lower() == "https"
             )
             if secure:
-                request[HEADERS]["Strict-Transport-Security"] = _HSTS
+                served.headers["Strict-Transport-Security"] = _HSTS
             elif request.path not in _PLAIN_HTTP:
                 raise Forbidden("This server is reached over HTTPS only. Use its https:// address.")
-        return await handler(request)
 
-    return middleware
+    return step
 
 
 def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -15,8 +15,8 @@ from aiohttp import web
 
 from pipeline.catalogue import Event, Field, declare
 from pipeline.log import log
+from server.answers import json_response
 from server.errors import InvalidRequest, NotFound
-from server.http import json_response
 
 MAX_SECONDS = 30.0
 DRIP_SECONDS = 0.05

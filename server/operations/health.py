@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pipeline.catalogue import Event, Field, declare
 from pipeline.eventlog import EventLog
 from pipeline.log import log
-from server.http import json_response
+from server.answers import json_response
 
 FRESH_SECONDS = 2.0
 PATIENCE_SECONDS = 0.4
@@ -143,7 +143,7 @@ class Readiness(BaseModel):
     reasons: list[str]
 
 
-async def health(request: web.Request) -> web.Response:
+async def health(request: web.Request) -> web.StreamResponse:
     """`ok` (200) or `degraded` (500), the database's state, and the uptime in seconds."""
     state = request.app[HEALTH]
     connected = await state.database_connected()
@@ -155,12 +155,12 @@ async def health(request: web.Request) -> web.Response:
     return json_response(report, status=200 if connected else 500)
 
 
-async def live(_: web.Request) -> web.Response:
+async def live(_: web.Request) -> web.StreamResponse:
     """200 for as long as the process answers at all; touches nothing."""
     return json_response(Alive())
 
 
-async def ready(request: web.Request) -> web.Response:
+async def ready(request: web.Request) -> web.StreamResponse:
     """200 when traffic should come here; 503 with the reasons while starting, draining or unable to serve."""
     obstacles = await request.app[HEALTH].obstacles()
     report = Readiness(status="unavailable" if obstacles else "ready", reasons=obstacles)

@@ -13,7 +13,7 @@ from pipeline.eventlog import EventLog
 from pipeline.figures import BOUNDS_SECONDS
 from pipeline.windows import Windows, percent
 from server import VERSION
-from server.http import json_response
+from server.answers import json_response
 from server.middleware.access import Meter
 
 from .accept import preferred
@@ -28,7 +28,7 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OFFERS = (JSON, OPENMETRICS, TEXT)
 
 
-async def metrics(request: web.Request) -> web.Response:
+async def metrics(request: web.Request) -> web.StreamResponse:
     """The figures, in the format that the client prefers."""
     offer = preferred(",".join(request.headers.getall(hdrs.ACCEPT, [])), OFFERS)
     vary = {"Vary": "Accept"}

@@ -6,11 +6,11 @@ from aiohttp import web
 
 from server import routes
 from server.__main__ import main
-from server.http import json_response
+from server.answers import json_response
 from tests.bench.servers import ANSWER, PATH
 
 
-async def answer(_: web.Request) -> web.Response:
+async def answer(_: web.Request) -> web.StreamResponse:
     return json_response(ANSWER)
 
 

@@ -21,7 +21,7 @@ from server.chat.passages import Passage
 from server.chat.retrieval import SQLiteRetriever
 from server.chat.service import Chat
 from server.errors import ServiceUnavailable
-from server.http import BODY_SECONDS
+from server.bodies import BODY_SECONDS
 from server.middleware import Addresses, Meter, install
 from server.store.engine import Store
 from tests.server.chat.documents import library

@@ -1,16 +1,11 @@
-"""JSON in, JSON out: how a handler speaks HTTP.
-
-`read_body` turns a body into a checked model or raises an error that names each field; nothing a client can send makes
-it raise anything else. `json_response` encodes with orjson.
-"""
+"""JSON in: a body becomes a checked model, or an error that names each field; nothing a client can send makes it raise anything else."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import orjson
-from aiohttp import hdrs, web
-from multidict import CIMultiDict, istr
+from aiohttp import web
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -24,22 +19,6 @@ from .errors import (
     UnsupportedMediaType,
 )
 
-# What holds for every answer that does not say otherwise. An answer is data for a program: no page may frame it, run it
-# or guess what it is. The widget and the demo page set their own. An `istr` knows its lower case, which halves a lookup.
-SNIFFING = istr("X-Content-Type-Options")
-DEFAULTS = CIMultiDict(
-    {
-        hdrs.SERVER: "ChatKit",
-        SNIFFING: "nosniff",
-        istr("X-Frame-Options"): "DENY",
-        istr("Referrer-Policy"): "strict-origin-when-cross-origin",
-        istr("Cross-Origin-Opener-Policy"): "same-origin",
-        istr("Content-Security-Policy"): "default-src 'none'; frame-ancestors 'none'",
-        hdrs.CACHE_CONTROL: "no-store",
-    }
-)
-_JSON = CIMultiDict({hdrs.CONTENT_TYPE: "application/json; charset=utf-8", **DEFAULTS})
-
 BODY_SECONDS = web.AppKey("body_seconds", float)
 """How long a client may take to send a body."""
 
@@ -50,19 +29,6 @@ _TOO_LONG: dict[tuple[str, ...], type[InvalidRequest]] = {
     ("message",): MessageTooLong,
     ("context", "selected_text"): SelectedTextTooLong,
 }
-
-
-def json_response(
-    body: object, *, status: int = 200, headers: Mapping[str, str] | None = None
-) -> web.Response:
-    """`body` (anything orjson encodes, or a pydantic model) as an answer."""
-    if isinstance(body, BaseModel):
-        body = body.model_dump(mode="json")
-    # The headers are copied at once, which costs less than setting them one by one when the answer is sent.
-    response = web.Response(body=orjson.dumps(body), status=status, headers=_JSON)
-    if headers:
-        response.headers.update(headers)
-    return response
 
 
 async def read_body(request: web.Request, model: type[Model]) -> Model:
