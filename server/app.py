@@ -35,7 +35,7 @@ from .chat.handlers import CHAT
 from .chat.retrieval import SQLiteRetriever
 from .chat.service import Chat
 from .connection import Runner
-from .middleware import Addresses, Meter, install
+from .middleware import Addresses, Meter, around, checks, cross_origin, security, started
 from .operations.health import HEALTH, Dependency, Health
 from .operations.metrics import EVENTS, METER
 from .settings import Settings, masked
@@ -193,6 +193,7 @@ class Server:
         runner = self._runner = Runner(
             app,
             addresses,
+            around(meter),
             keepalive_timeout=settings.keepalive_seconds,
             lingering_time=LINGER_SECONDS,
             shutdown_timeout=CANCEL_SECONDS,
@@ -266,15 +267,15 @@ class Server:
         settings = self.settings
         app = web.Application(client_max_size=settings.request_max_bytes)
         own = {_origin(settings.base_url)} if settings.base_url else set[str]()
-        install(
-            app,
-            meter=meter,
-            addresses=addresses,
-            https_only=settings.production,
-            allowed_origins=frozenset({*settings.cors_origins, *own}),
-            any_localhost=not settings.production and not settings.cors_origins,
+        checked = checks(
+            security(addresses, https_only=settings.production),
+            cross_origin(
+                frozenset({*settings.cors_origins, *own}),
+                any_localhost=not settings.production and not settings.cors_origins,
+            ),
         )
-        routes.install(app, test_mode=settings.integration_test_mode)
+        routes.install(app, checked, test_mode=settings.integration_test_mode)
+        app.on_response_prepare.append(started)
         app[BODY_SECONDS] = settings.request_body_seconds
         app[HEALTH] = health
         app[EVENTS] = events

@@ -4,7 +4,8 @@ Such bytes reach no middleware, so aiohttp's own answer to them would be without
 its protocol in `Server.__call__`; this is the one place where we put our own in its stead.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -20,6 +21,7 @@ from .errors import ChatKitError, InternalError, InvalidRequest
 from .headers import REQUEST_ID
 from .middleware.request_id import mint
 from .middleware.security import Addresses
+from .request import Handler
 
 declare(
     [
@@ -85,9 +87,11 @@ class Connection(RequestHandler):
 class _Server(web.Server):
     """aiohttp's `Server`, taken over as it is, that makes our connections."""
 
-    def __init__(self, server: web.Server, addresses: Addresses) -> None:
+    def __init__(
+        self, server: web.Server, addresses: Addresses, around: Callable[[Handler], Handler]
+    ) -> None:
         super().__init__(
-            server.request_handler,
+            cast("Any", around(cast("Handler", server.request_handler))),
             request_factory=server.request_factory,
             handler_cancellation=server.handler_cancellation,
             loop=server._loop,  # noqa: SLF001 - see above
@@ -100,13 +104,20 @@ class _Server(web.Server):
 
 
 class Runner(web.AppRunner):
-    """An `AppRunner` whose connections are ours."""
+    """An `AppRunner` whose connections are ours, with the outer middlewares `around` the application."""
 
-    __slots__ = ("_addresses",)
+    __slots__ = ("_addresses", "_around")
 
-    def __init__(self, app: web.Application, addresses: Addresses, **options: Any) -> None:
+    def __init__(
+        self,
+        app: web.Application,
+        addresses: Addresses,
+        around: Callable[[Handler], Handler],
+        **options: Any,
+    ) -> None:
         super().__init__(app, access_log=None, **options)
         self._addresses = addresses
+        self._around = around
 
     async def _make_server(self) -> web.Server:
-        return _Server(await super()._make_server(), self._addresses)
+        return _Server(await super()._make_server(), self._addresses, self._around)

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from aiohttp import web
 
@@ -12,13 +11,6 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 Step = Callable[[web.Request, "Exchange"], Awaitable[web.StreamResponse | None] | None]
 """What is done with every request before its handler: it may raise, and it may answer in the handler's stead."""
-
-
-class Middleware(Protocol):
-    """What aiohttp calls; the second parameter must have this name."""
-
-    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer `request`, by `handler` or without it."""
 
 
 class Exchange(Request):
@@ -31,7 +23,7 @@ class Exchange(Request):
     __slots__ = ("client", "headers", "started")
 
     def __init__(self, request_id: str, trace_id: str | None = None, span_id: str | None = None) -> None:
-        super().__init__(request_id, trace_id, span_id)
+        Request.__init__(self, request_id, trace_id, span_id)
         self.client: str | None = None
         self.headers: dict[str, str] = {}
         self.started: web.StreamResponse | None = None
@@ -54,7 +46,11 @@ def client_is_gone(request: web.Request) -> bool:
 
 def route_of(request: web.Request) -> str:
     """The template of the route that `request` matched."""
-    return _template(request.match_info.route.resource)
+    try:
+        resource = request.match_info.route.resource
+    except (AssertionError, AttributeError):  # aiohttp has not come to look.
+        resource = None
+    return _template(resource)
 
 
 @functools.lru_cache

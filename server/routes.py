@@ -1,6 +1,6 @@
 """Every URL, one line each. `/openapi.json` is made from this table."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from aiohttp import hdrs, web
@@ -70,14 +70,15 @@ def table(*, test_mode: bool = False) -> list[Route]:
     return [*ROUTES, OPENAPI, *([FAULTS] if test_mode else [])]
 
 
-def install(app: web.Application, *, test_mode: bool) -> None:
-    """Give `app` every route, and one for what is at no address."""
+def install(app: web.Application, checked: Callable[[Handler], Handler], *, test_mode: bool) -> None:
+    """Give `app` every route, and one for what is at no address; `checked` is put around each handler."""
     for route in table(test_mode=test_mode):
-        app.router.add_route(route.method, route.path, route.handler, expect_handler=_expect)
+        handler = checked(route.handler)
+        app.router.add_route(route.method, route.path, handler, expect_handler=_expect)
         if route.method == hdrs.METH_GET:
-            app.router.add_route(hdrs.METH_HEAD, route.path, route.handler, expect_handler=_expect)
+            app.router.add_route(hdrs.METH_HEAD, route.path, handler, expect_handler=_expect)
     nowhere = app.router.add_resource("/{path:.*}", name=UNMATCHED)
-    nowhere.add_route(hdrs.METH_ANY, _nowhere, expect_handler=_expect)
+    nowhere.add_route(hdrs.METH_ANY, checked(_nowhere), expect_handler=_expect)
 
 
 async def _nowhere(request: web.Request) -> web.StreamResponse:

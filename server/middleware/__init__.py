@@ -3,18 +3,24 @@
     access       so that every request, whatever goes wrong, has an ID to be found by (request_id), and so that its end is seen
                  and how long all of the rest took
     errors       whatever is raised further in becomes an answer, and is sent, before access looks at it
-      security   who asks, and whether over HTTPS: refused here, before any work is done
+    (aiohttp)    finds the route
+    checks       before the handler; each may refuse the request, or answer it:
+      security   who asks, and whether over HTTPS
       cors       who may read the answer; preflights end here
       (limits)   how often: after security, which knows the client, and before the handler, which costs something
 
-What only looks at a request before its handler is a step of `errors` and no middleware of its own: each of those costs every
-request a coroutine.
+The first two are around aiohttp's application and not in it, because what aiohttp refuses by itself passes none of its own
+middlewares. The checks only look, so they share one coroutine, around each handler.
 
 Headers of a response are decided on the way in, kept in the exchange, and stamped when the response starts
 (`server.headers`), so that streams and errors carry them like everything else.
 """
 
+from collections.abc import Callable
+
 from aiohttp import web
+
+from server.request import Handler, Step, exchange
 
 from .access import Meter, access
 from .cors import cross_origin
@@ -22,22 +28,26 @@ from .errors import errors
 from .headers import started
 from .security import Addresses, security
 
-__all__ = ["Addresses", "Meter", "install"]
+__all__ = ["Addresses", "Meter", "around", "checks", "cross_origin", "security", "started"]
 
 
-def install(
-    app: web.Application,
-    *,
-    meter: Meter,
-    addresses: Addresses,
-    https_only: bool,
-    allowed_origins: frozenset[str],
-    any_localhost: bool,
-) -> None:
-    """Put the middlewares on `app`."""
-    steps = (
-        security(addresses, https_only=https_only),
-        cross_origin(allowed_origins, any_localhost=any_localhost),
-    )
-    app.middlewares.extend([access(meter), errors(*steps)])
-    app.on_response_prepare.append(started)
+def around(meter: Meter) -> Callable[[Handler], Handler]:
+    """What is put around an application."""
+    return lambda application: access(meter, errors(application))
+
+
+def checks(*steps: Step) -> Callable[[Handler], Handler]:
+    """What is put around a handler: the `steps`, in order, before it is asked."""
+
+    def checked(handler: Handler) -> Handler:
+        async def check(request: web.Request) -> web.StreamResponse:
+            served = exchange()
+            assert served is not None, "access comes first"
+            for step in steps:
+                if (more := step(request, served)) is not None and (answer := await more) is not None:
+                    return answer
+            return await handler(request)
+
+        return check
+
+    return checked

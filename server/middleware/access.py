@@ -16,7 +16,7 @@ from pipeline.context import bind, unbind
 from pipeline.heartbeat import LoopLag
 from pipeline.log import log
 from pipeline.redact import scrub
-from server.request import Handler, Middleware, route_of
+from server.request import Handler, route_of
 
 from .request_id import identify
 
@@ -81,11 +81,10 @@ class Meter:
         self.inflight = 0
 
 
-def access(meter: Meter) -> Middleware:
-    """Give every request its ID, and record how it ended."""
+def access(meter: Meter, handler: Handler) -> Handler:
+    """`handler`, with an ID for every request, and a record of how it ended."""
 
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def recorded(request: web.Request) -> web.StreamResponse:
         began = perf_counter()
         served = identify(request)
         before = bind(served)
@@ -128,7 +127,7 @@ def access(meter: Meter) -> Middleware:
         # The client is gone; what is returned here is never sent.
         return sent if sent is not None else web.Response(status=status)
 
-    return middleware
+    return recorded
 
 
 def is_probe(route: str) -> bool:

@@ -25,7 +25,7 @@ from server.errors import (
     UnsupportedMediaType,
 )
 from server.failures import report_exception
-from server.request import Exchange, Handler, Middleware, Step, client_is_gone, exchange
+from server.request import Handler, client_is_gone, exchange
 
 _FAMILY: dict[int, type[ChatKitError]] = {
     kind.status: kind
@@ -44,24 +44,18 @@ RETRY_SECONDS = 10
 _KEPT = ("Allow", "Retry-After", "WWW-Authenticate")
 
 
-def errors(*steps: Step) -> Middleware:
-    """Turn whatever is raised into the one envelope; take the `steps`, in order, before the handler is asked."""
+def errors(handler: Handler) -> Handler:
+    """`handler`, with the one envelope for whatever it raises; what it returns is sent."""
 
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        served = exchange()
-        assert served is not None, "access comes first"
+    async def answered(request: web.Request) -> web.StreamResponse:
         try:
-            for step in steps:
-                if (more := step(request, served)) is not None and (answered := await more) is not None:
-                    return await send(request, answered)
             return await send(request, await handler(request))
         except (web.HTTPRedirection, web.HTTPSuccessful) as elsewhere:
             return await send(request, web.Response(status=elsewhere.status, headers=elsewhere.headers))
         except Exception as error:
-            return await refuse(request, served, answer_to(error, request))
+            return await refuse(request, answer_to(error, request))
 
-    return middleware
+    return answered
 
 
 def answer_to(error: Exception, request: web.Request) -> ChatKitError:
@@ -92,8 +86,10 @@ async def send(request: web.Request, response: web.StreamResponse) -> web.Stream
     return response
 
 
-async def refuse(request: web.Request, served: Exchange, answer: ChatKitError) -> web.StreamResponse:
+async def refuse(request: web.Request, answer: ChatKitError) -> web.StreamResponse:
     """Send the envelope, or break off what has begun."""
+    served = exchange()
+    assert served is not None, "access comes first"
     started = served.started
     # A response that could not even be put into bytes has sent nothing, and another may take its place.
     if started is not None and request.writer.output_size > 0:

@@ -24,8 +24,11 @@ _TRACEPARENT = re.compile(
 )
 
 _AT_ONCE = 256
+_FORM = b"xxxxxxxx-xxxx-4xxx-Vxxx-xxxxxxxxxxxx "
+_PLACES = [(at, at - _FORM[:at].count(b"-")) for at, char in enumerate(_FORM) if char == ord("x")]
 # RFC 9562: the two highest bits of this digit are 10.
-_VARIANT = {f"{digit:x}": f"{digit & 0x3 | 0x8:x}" for digit in range(16)}
+_VARIANT_AT = _FORM.index(b"V")
+_VARIANT = bytes.maketrans(b"0123456789abcdef", b"89ab" * 4)
 
 declare(
     [
@@ -76,14 +79,18 @@ os.register_at_fork(after_in_child=_ready.clear)  # or two workers would have th
 def mint() -> str:
     """A new UUID4 in its usual form. They are made many at a time: one in the middle of a request would cost three times as much."""
     if not _ready:
-        digits = os.urandom(16 * _AT_ONCE).hex()
-        _ready.extend(_shaped(digits[at : at + 32]) for at in range(0, len(digits), 32))
+        _ready.extend(_minted())
     return _ready.pop()
 
 
-def _shaped(digits: str) -> str:
-    """32 random hex digits as a UUID4."""
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
+def _minted() -> list[str]:
+    """Some UUID4s, column by column: what stands at one place in all of them is set at once."""
+    digits = os.urandom(16 * _AT_ONCE).hex().encode()
+    columns = bytearray(_FORM * _AT_ONCE)
+    for place, source in _PLACES:
+        columns[place :: len(_FORM)] = digits[source::32]
+    columns[_VARIANT_AT :: len(_FORM)] = digits[16::32].translate(_VARIANT)
+    return columns.decode().split()
 
 
 def trace_context(given: Sequence[str]) -> tuple[str | None, str | None]:

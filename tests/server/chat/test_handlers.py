@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from pipeline.heartbeat import LoopLag
+from server.bodies import BODY_SECONDS
 from server.chat import handlers
 from server.chat.answer import Answerer, Cited, Piece, Text
 from server.chat.extract import NO_ANSWER, ExtractiveAnswerer
@@ -20,9 +21,10 @@ from server.chat.models import Answer, Question
 from server.chat.passages import Passage
 from server.chat.retrieval import SQLiteRetriever
 from server.chat.service import Chat
+from server.connection import Runner
 from server.errors import ServiceUnavailable
-from server.bodies import BODY_SECONDS
-from server.middleware import Addresses, Meter, install
+from server.middleware import Addresses, Meter, around
+from server.middleware import started as headers_stamped
 from server.store.engine import Store
 from tests.server.chat.documents import library
 from tests.server.chat.reading_log import events
@@ -53,19 +55,12 @@ async def start(store: Store) -> AsyncIterator[Start]:
 
     async def started(answerer: Answerer | None = None) -> Client:
         app = web.Application()
-        install(
-            app,
-            meter=Meter(LoopLag()),
-            addresses=Addresses((), b"0" * 32),
-            https_only=False,
-            allowed_origins=frozenset(),
-            any_localhost=False,
-        )
+        app.on_response_prepare.append(headers_stamped)
         app[BODY_SECONDS] = 5.0
         app[CHAT] = Chat(SQLiteRetriever(store), answerer or ExtractiveAnswerer())
         app.router.add_post("/chat", ask)
         app.router.add_post("/stream", ask_stream)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+        runner = Runner(app, Addresses((), b"0" * 32), around(Meter(LoopLag())), shutdown_timeout=2)
         runners.append(runner)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
