@@ -8,10 +8,11 @@ than none.
 `note` and `measure` add to the one canonical event with which a request ends.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
+from types import MappingProxyType
 from typing import Any, ParamSpec, TypeVar
 
 from .record import text
@@ -24,22 +25,25 @@ Served = TypeVar("Served", bound="Request")
 class Request:
     """One request being served: its IDs, and what its canonical event will say beside the usual.
 
-    `trace_id` and `span_id` are those of a W3C `traceparent`, 32 and 16 lower-case hex digits, or None.
+    `trace_id` and `span_id` are those of a W3C `traceparent`, 32 and 16 lower-case hex digits, or None. `head` and `trace` are the IDs as
+    they stand in every line of the request; whoever knows that an ID needs no escape gives its `head`.
     """
 
-    __slots__ = ("canonical", "head", "request_id", "span_id", "trace", "trace_id")
+    # One is made for every request, so what most of them never get is not set for each.
+    trace_id: str | None = None
+    span_id: str | None = None
+    trace = ""
+    canonical: Mapping[str, Any] = MappingProxyType({})
 
-    def __init__(self, request_id: str, trace_id: str | None = None, span_id: str | None = None) -> None:
+    def __init__(self, request_id: str, head: str = "") -> None:
         self.request_id = request_id
-        self.trace_id = trace_id
-        self.span_id = span_id
-        self.canonical: dict[str, Any] = {}
-        # As they stand in every line of the request.
-        self.head = text(request_id)
-        self.trace = ""
-        if trace_id is not None:
-            span = "null" if span_id is None else text(span_id)
-            self.trace = f',"trace_id":{text(trace_id)},"span_id":{span}'
+        self.head = head or text(request_id)
+
+    def traced(self, trace_id: str, span_id: str | None) -> None:
+        """Say which trace the request belongs to."""
+        self.trace_id, self.span_id = trace_id, span_id
+        span = "null" if span_id is None else text(span_id)
+        self.trace = f',"trace_id":{text(trace_id)},"span_id":{span}'
 
 
 _current: ContextVar[Request | None] = ContextVar("chatkit_request", default=None)
@@ -68,15 +72,15 @@ def bound(request: Served) -> Iterator[Served]:
 def note(**fields: Any) -> None:
     """Set `fields` of the canonical event; outside a request it does nothing."""
     if (request := _current.get()) is not None:
-        request.canonical.update(fields)
+        request.canonical = {**request.canonical, **fields}
 
 
 def measure(**amounts: float) -> None:
     """Add `amounts` (milliseconds, counts) to those fields of the canonical event; outside a request it does nothing."""
     if (request := _current.get()) is not None:
-        canonical = request.canonical
-        for name, amount in amounts.items():
-            canonical[name] = canonical.get(name, 0) + amount
+        before = request.canonical
+        added = {name: before.get(name, 0) + amount for name, amount in amounts.items()}
+        request.canonical = {**before, **added}
 
 
 def carry(function: Callable[P, R]) -> Callable[P, R]:

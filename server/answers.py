@@ -42,7 +42,7 @@ class Answer(web.StreamResponse):
     def __init__(self, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status=status, headers=headers)
         self._whole = body
-        self._sent = self._bodiless = False
+        self._sent = self._closing = self._bodiless = False
 
     @property
     def prepared(self) -> bool:
@@ -54,6 +54,11 @@ class Answer(web.StreamResponse):
         """Whether the connection stays open."""
         return self._sent or super().keep_alive
 
+    def force_close(self) -> None:
+        """Have the connection closed after it."""
+        self._closing = True
+        super().force_close()
+
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Send it, and in the unusual case only its head."""
         if self._sent:
@@ -62,7 +67,7 @@ class Answer(web.StreamResponse):
         if (
             served is None
             or self.headers
-            or super().keep_alive is not None
+            or self._closing
             or not request.keep_alive
             or request.version != HttpVersion11
             or request.method == hdrs.METH_HEAD

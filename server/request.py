@@ -1,7 +1,8 @@
 """What the middlewares know of a request for those further in, and what else can be asked of one."""
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 
 from aiohttp import web
 
@@ -20,13 +21,13 @@ class Exchange(Request):
     `started` is the response whose first line has been sent, once there is one.
     """
 
-    __slots__ = ("client", "headers", "started")
+    client: str | None = None
+    headers: Mapping[str, str] = MappingProxyType({})
+    started: web.StreamResponse | None = None
 
-    def __init__(self, request_id: str, trace_id: str | None = None, span_id: str | None = None) -> None:
-        Request.__init__(self, request_id, trace_id, span_id)
-        self.client: str | None = None
-        self.headers: dict[str, str] = {}
-        self.started: web.StreamResponse | None = None
+    def carry(self, headers: Mapping[str, str]) -> None:
+        """Have the answer carry these headers too."""
+        self.headers = {**self.headers, **headers}
 
 
 def exchange() -> Exchange | None:

@@ -109,7 +109,7 @@ def access(meter: Meter, handler: Handler) -> Handler:
                 "path": path_of(request, route),
                 "status": status,
                 "outcome": outcome,
-                "duration_ms": round((perf_counter() - began) * 1000, 3),
+                "duration_ms": int((perf_counter() - began) * 1e6) / 1000,
                 "bytes": request.writer.output_size,
                 "client": served.client,
                 "ua_family": ua_family(headers.get(hdrs.USER_AGENT, "")),

@@ -52,8 +52,7 @@ def cross_origin(allowed: frozenset[str], *, any_localhost: bool) -> Step:
                     "This origin may not use the server. Its administrator can add it to CORS_ORIGINS."
                 )
             return None
-        served.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
-        served.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED
+        served.carry({hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin, hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: EXPOSED})
         return _preflight(request, served) if preflight else None
 
     return step
@@ -62,9 +61,13 @@ def cross_origin(allowed: frozenset[str], *, any_localhost: bool) -> Step:
 async def _preflight(request: web.Request, served: Exchange) -> web.StreamResponse:
     """What a page of an origin that may ask is allowed to send."""
     methods = await methods_at(request)
-    served.headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = ", ".join(sorted(methods))
-    served.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = _ALLOWED_HEADERS
-    served.headers[hdrs.ACCESS_CONTROL_MAX_AGE] = _PREFLIGHT_SECONDS
+    served.carry(
+        {
+            hdrs.ACCESS_CONTROL_ALLOW_METHODS: ", ".join(sorted(methods)),
+            hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _ALLOWED_HEADERS,
+            hdrs.ACCESS_CONTROL_MAX_AGE: _PREFLIGHT_SECONDS,
+        }
+    )
     return web.Response(status=204)
 
 

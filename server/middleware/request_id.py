@@ -49,9 +49,11 @@ def identify(request: web.Request) -> Exchange:
     """The exchange that begins with `request`: under the client's ID where it is fit to be one, under a new one where it is not."""
     headers = request.headers
     given: Sequence[str] = headers.getall(REQUEST_ID) if REQUEST_ID in headers else ()
-    reason = rejection(given)
-    traced = trace_context(headers.getall(_TRACED)) if _TRACED in headers else (None, None)
-    served = Exchange(given[0] if reason is None else mint(), *traced)
+    reason = rejection(given) if given else "absent"
+    request_id = mint() if reason is not None else given[0]
+    served = Exchange(request_id, f'"{request_id}"')
+    if _TRACED in headers and (found := trace_context(headers.getall(_TRACED))):
+        served.traced(*found)
     if reason is not None and given:
         with bound(served):
             log.warning("request_id_rejected", reason=reason, length=max(map(len, given)))
@@ -59,9 +61,9 @@ def identify(request: web.Request) -> Exchange:
 
 
 def rejection(given: Sequence[str]) -> str | None:
-    """Why these values of the header are not one usable ID, or None when they are."""
+    """Why these values of the header, at least one, are not one usable ID, or None when they are."""
     if len(given) != 1:
-        return "repeated" if given else "absent"
+        return "repeated"
     value = given[0]
     if not value:
         return "empty"
@@ -93,10 +95,10 @@ def _minted() -> list[str]:
     return columns.decode().split()
 
 
-def trace_context(given: Sequence[str]) -> tuple[str | None, str | None]:
-    """The trace and span ID of one valid W3C `traceparent`, else two Nones."""
+def trace_context(given: Sequence[str]) -> tuple[str, str] | None:
+    """The trace and span ID of one valid W3C `traceparent`, else None."""
     if len(given) == 1 and (match := _TRACEPARENT.fullmatch(given[0])):
         version, trace_id, span_id, rest = match.groups()
         if version != "00" or rest is None:
             return trace_id, span_id
-    return None, None
+    return None

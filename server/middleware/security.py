@@ -16,7 +16,7 @@ from server.request import Exchange, Step
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_HSTS = "max-age=31536000; includeSubDomains"
+_HSTS = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
 # Probes come from beside the server, where there is no proxy in between.
 _PLAIN_HTTP = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 
@@ -68,7 +68,7 @@ def security(addresses: Addresses, *, https_only: bool) -> Step:
                 bool(protocols) and addresses.is_trusted(peer) and protocols[-1].strip().lower() == "https"
             )
             if secure:
-                served.headers["Strict-Transport-Security"] = _HSTS
+                served.carry(_HSTS)
             elif request.path not in _PLAIN_HTTP:
                 raise Forbidden("This server is reached over HTTPS only. Use its https:// address.")
 

@@ -50,7 +50,8 @@ def kept(log: Log) -> Kept:
 
 
 def test_the_fixed_fields_come_first_in_their_order(log: Log, kept: Kept) -> None:
-    with bound(Request("abc-1", "a" * 32, "b" * 16)):
+    with bound(Request("abc-1")) as request:
+        request.traced("a" * 32, "b" * 16)
         log.info("email_sent_mock", to_email="ann@example.com")
     (event,) = kept.events
     assert list(event) == (
