@@ -6,12 +6,12 @@ its name, and only then is the segment deleted.
 
 import errno
 import os
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from .blocks import Blocks, compress
+from .checksum import crc32
 from .segments import FILE_MODE, FOLDER_MODE, archive_of
 
 GoOn = Callable[[], None]
@@ -67,7 +67,7 @@ def _each(blocks: Blocks, checksums: list[int], go_on: GoOn) -> Iterator[bytes]:
         block = blocks.read(number)
         if block is None:
             raise OSError(errno.EIO, f"block {number} cannot be read")
-        checksums.append(zlib.crc32(block))
+        checksums.append(crc32(block))
         yield block
 
 

@@ -18,6 +18,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Self
 
+from .checksum import crc32
+
 BLOCK = 65_280
 """The most that fits a member whatever it holds; the last block of a segment is shorter."""
 
@@ -40,7 +42,7 @@ def _member(block: bytes) -> bytes:
     data = deflate.compress(block) + deflate.flush()
     length = _DATA_AT + len(data) + _TRAILER
     return b"".join(
-        (_HEAD, struct.pack("<H", length - 1), data, struct.pack("<II", zlib.crc32(block), len(block)))
+        (_HEAD, struct.pack("<H", length - 1), data, struct.pack("<II", crc32(block), len(block)))
     )
 
 

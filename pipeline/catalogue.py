@@ -47,7 +47,10 @@ class Event(NamedTuple):
     observe: "Observe | None" = None
 
 
-Observe = Callable[[Mapping[str, Any]], Observation | None]
+Observed = tuple[str, float, bool, bool]
+"""An `Observation`, for whoever is in a hurry as a plain tuple, which takes a third of the time."""
+
+Observe = Callable[[Mapping[str, Any]], Observed | None]
 
 
 class Plan(NamedTuple):

@@ -330,17 +330,18 @@ class EventLog:
     def _count(self) -> None:
         """Take what waits from the queue and count it. Figures may suffer from a bug; neither the log nor who asks must."""
         counted = 0
-        count = self._windows.observe
+        observed = []
         for number, _, observe, fields in self._queue.take():
             counted = number or counted
             if observe is None:
                 continue
             try:
-                if (observation := observe(fields)) is not None:
-                    count(observation, None, number)
+                if (one := observe(fields)) is not None:
+                    observed.append((*one, None, number))
             except Exception as error:
                 standard_error.error("windows_failed", **describe(error))
         try:
+            self._windows.observe_all(observed)
             self._windows.commit(counted or None)
         except Exception as error:
             standard_error.error("windows_failed", **describe(error))

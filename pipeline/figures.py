@@ -26,11 +26,12 @@ import math
 import mmap
 import os
 import struct
-import zlib
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from .checksum import crc32
 
 BOUNDS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Totals count responses by these: Prometheus' own default bounds, so that its usual dashboards fit."""
@@ -182,7 +183,7 @@ class Reading:
             return None
         slots = self._read(NAMES_AT, rows * NAME_BYTES)
         length = ROWS_AT + rows * ROW_LAYOUT.size
-        if zlib.crc32(page[4:length], zlib.crc32(slots)) != checksum:
+        if crc32(page[4:length], crc32(slots)) != checksum:
             return None
         last = LAST_LAYOUT.unpack_from(page, 4 + HEAD_LAYOUT.size)
         known = [pair for pair in zip(last[:LAST], last[LAST:], strict=True) if pair[0] >= 0]

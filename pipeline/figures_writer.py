@@ -3,11 +3,11 @@
 import mmap
 import os
 import struct
-import zlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from .checksum import crc32
 from .figures import (
     BOOT_AT,
     BOOT_BYTES,
@@ -95,7 +95,7 @@ class FiguresFile(Reading):
         content = slot(name, NAME_BYTES)
         place = NAMES_AT + self._rows * NAME_BYTES
         self._memory[place : place + NAME_BYTES] = content
-        self._names_checksum = zlib.crc32(content, self._names_checksum)
+        self._names_checksum = crc32(content, self._names_checksum)
         self._rows += 1
 
     def commit(self, counted: int, totals: Iterable[list[float]], last: list[float]) -> None:
@@ -103,7 +103,7 @@ class FiguresFile(Reading):
         sequence = self._sequence + 1
         rows = [ROW_LAYOUT.pack(*row) for row in totals]
         body = b"".join([HEAD_LAYOUT.pack(self._rows, sequence, counted), LAST_LAYOUT.pack(*last), *rows])
-        page = CHECKSUM_LAYOUT.pack(zlib.crc32(body, self._names_checksum)) + body
+        page = CHECKSUM_LAYOUT.pack(crc32(body, self._names_checksum)) + body
         place = PAGES_AT + self._place(sequence) * PAGE_BYTES
         self._memory[place : place + len(page)] = page
         self._words[SELECTOR] = sequence  # From here on it holds.
@@ -187,6 +187,6 @@ def _private() -> mmap.mmap:
 _NOTHING = HEAD_LAYOUT.pack(0, 1, 0) + LAST_LAYOUT.pack(*[-1.0] * (2 * LAST))
 _BLANK = {
     0: MAGIC + struct.pack("=QQ", SIZE, 1),
-    PAGES_AT + PAGE_BYTES: CHECKSUM_LAYOUT.pack(zlib.crc32(_NOTHING)) + _NOTHING,
+    PAGES_AT + PAGE_BYTES: CHECKSUM_LAYOUT.pack(crc32(_NOTHING)) + _NOTHING,
 }
 """A file in which nothing is counted: what stands at which place."""

@@ -23,7 +23,6 @@ import os
 import re
 import struct
 import sys
-import zlib
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable
@@ -32,6 +31,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .blocks import Blocks
+from .checksum import crc32
 from .segments import FILE_MODE, FOLDER_MODE, index_of
 
 MAGIC = b"CKINDEX1"
@@ -52,7 +52,7 @@ class Index(NamedTuple):
 
     def blocks(self, request_id: bytes) -> list[int]:
         """The blocks in which events of that request can begin, ascending; in no other is there one."""
-        wanted = (zlib.crc32(request_id) & 0xFFFFFF).to_bytes(_ENTRY, "little")
+        wanted = (crc32(request_id) & 0xFFFFFF).to_bytes(_ENTRY, "little")
         found: list[int] = []
         at = self.entries.find(wanted)
         while at >= 0:
@@ -72,7 +72,7 @@ def index_blocks(blocks: Iterable[bytes]) -> Index:
     line = b""  # the beginning of one that ends in the next block, and counts where it began
     for block in blocks:
         size += len(block)
-        checksums.append(zlib.crc32(block))
+        checksums.append(crc32(block))
         start = 0
         if line:
             start = block.find(b"\n") + 1
@@ -91,7 +91,7 @@ def index_blocks(blocks: Iterable[bytes]) -> Index:
 
 
 def _add(entries: list[bytes], ids: list[bytes]) -> int:
-    hashes = array("I", map(zlib.crc32, ids))
+    hashes = array("I", map(crc32, ids))
     if sys.byteorder == "big":
         hashes.byteswap()
     words = hashes.tobytes()
@@ -127,7 +127,7 @@ def save(index: Index, path: Path) -> None:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(unfinished, "wb", opener=lambda name, flags: os.open(name, flags, FILE_MODE)) as file:
-            file.write(body + struct.pack("<I", zlib.crc32(body)))
+            file.write(body + struct.pack("<I", crc32(body)))
             file.flush()
             os.fdatasync(file.fileno())
         unfinished.replace(path)
@@ -143,9 +143,7 @@ def load(segment: Path) -> Index | None:
         data = index_of(segment).read_bytes()
     except OSError:
         return None
-    if len(data) < _HEADER.size + 4 or zlib.crc32(memoryview(data)[:-4]) != int.from_bytes(
-        data[-4:], "little"
-    ):
+    if len(data) < _HEADER.size + 4 or crc32(memoryview(data)[:-4]) != int.from_bytes(data[-4:], "little"):
         return None
     magic, size, blocks, entries = _HEADER.unpack_from(data)
     ends_at = _HEADER.size + 4 * blocks

@@ -19,7 +19,7 @@ from orjson import dumps
 
 from .catalogue import LEVELS, PLANS, RESERVED, Level, Observe, Plan
 from .context import Request, current
-from .record import LINE_LIMIT, MARK, OPTIONS, encode, printable, text
+from .record import DEL, LINE_LIMIT, MARK, OPTIONS, encode, printable, text
 from .redact import REDACTED, redacted, redacted_fields, secret_name
 
 SERVICE = "chatkit-backend"
@@ -158,18 +158,22 @@ class Log:
         request = current() or _NO_REQUEST
         try:
             body = dumps(fields, printable, OPTIONS)
-            if len(body) > _PLENTY or not body.isascii() or b"\x7f" in body:
+            if len(body) > _PLENTY or not body.isascii() or DEL in body:
                 body = encode(fields, _PLENTY)
         except Exception:
             body = encode(fields, _PLENTY)
         kinds = self._kinds[level]
         kind = kinds[event] if event in kinds else self._kind(level, event)
-        with self._lock:
+        lock = self._lock
+        lock.acquire()  # half the time of `with`
+        try:
             seq = self._seq = self._seq + 1
             millisecond = int(now() * 1000)
             stamp = self._stamp if millisecond == self._millisecond else self._stamped(millisecond)
             head = f"{stamp}{kind}{request.head}{self._boot}{seq}{self._about}{request.trace}{',' if fields else ''}"
             return self._sink.accept(head.encode() + body[1:], number, seq, observe, fields)
+        finally:
+            lock.release()
 
     def _kind(self, level: Level, event: str) -> str:
         kind = f',"level":"{level}","service":"{SERVICE}","event":{text(event)},"request_id":'

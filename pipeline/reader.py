@@ -12,7 +12,6 @@ An event that was written twice, because its first flush failed or a start was k
 
 import json
 import os
-import zlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 from . import index
 from .blocks import BLOCK, Blocks
+from .checksum import crc32
 from .runs import Seen
 from .segments import ARCHIVED, all_segments, archive_of, is_open, live_segments
 
@@ -126,7 +126,7 @@ class _Opened(NamedTuple):
         """What is wrong with that block as a whole."""
         if block is None:
             return Line(self.segment, number * BLOCK, b"", "unreadable")
-        if self.known is None or self.known.checksums[number : number + 1].tolist() == [zlib.crc32(block)]:
+        if self.known is None or self.known.checksums[number : number + 1].tolist() == [crc32(block)]:
             return None
         return Line(self.segment, number * BLOCK, b"", "changed")
 

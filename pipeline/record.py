@@ -28,6 +28,9 @@ OPTIONS = (
 _MAX_DEPTH = 12
 _MAX_NAME = 128  # bytes as they stand in the line, in one that must be shortened
 
+DEL = 0x7F
+"""The one control character that JSON lets pass and that is ASCII."""
+
 _PLAIN = re.compile(r"[A-Za-z0-9 ._/-]*", re.ASCII).fullmatch
 
 Item = TypeVar("Item")
@@ -47,7 +50,7 @@ def encode(record: Mapping[str, Any], limit: int = LINE_LIMIT) -> bytes:
         line = orjson.dumps(record, printable, OPTIONS)
     except Exception:
         line = orjson.dumps({_text(key): printable(value) for key, value in record.items()}, option=OPTIONS)
-    if len(line) <= limit and line.isascii() and b"\x7f" not in line:  # nearly every one
+    if len(line) <= limit and line.isascii() and DEL not in line:  # nearly every one
         return line
     line = _escaped(line) if len(line) <= limit else line
     return line if len(line) <= limit else _shortened(record, limit)
@@ -67,7 +70,7 @@ def marked(line: bytes) -> bytes:
 
 def _escaped(line: bytes) -> bytes:
     if line.isascii():
-        return line.replace(b"\x7f", b"\\u007f") if b"\x7f" in line else line
+        return line.replace(b"\x7f", b"\\u007f") if DEL in line else line
     text = line.decode()
     unsafe = set(_UNSAFE.findall(text))
     for char in unsafe:

@@ -27,7 +27,8 @@ import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
-from zlib import crc32
+
+from .checksum import crc32
 
 MAGIC = int.from_bytes(b"CKRING01", "little")
 HEADER_BYTES = 4_096

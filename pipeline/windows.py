@@ -19,7 +19,7 @@ from operator import add, itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .catalogue import Observation
+from .catalogue import Observed
 from .figures import (
     BOUNDS_SECONDS,
     ERRORS,
@@ -57,6 +57,10 @@ OTHER = "other"
 BOUNDS_MS = tuple(bound * 1000 for bound in BOUNDS_SECONDS)
 SILENT_SECONDS = 10
 _BOUND_OF = [sum(middle(number) > bound for bound in BOUNDS_MS) for number in range(BUCKETS)]
+
+
+Waiting = tuple[str, float, bool, bool, float | None, int]
+"""The four parts of an observation, when it ended if that is not now, and its number."""
 
 
 class Summary(NamedTuple):
@@ -104,7 +108,7 @@ class Windows:
         before = [at if self._file.same_boot else 0.0 for at, _ in begun.last]
         self._last_at = [-1.0] * (LAST - len(before)) + before
         self._last_ms = [0.0] * (LAST - len(before)) + [ms for _, ms in begun.last]
-        self._waiting: list[tuple[str, float, bool, bool, float | None, int]] = []
+        self._waiting: list[Waiting] = []
         self._file.live(second)
 
     @property
@@ -122,12 +126,16 @@ class Windows:
         """Why the figures are in private memory although a file was asked for."""
         return self._file.failure
 
-    def observe(self, observation: Observation, at: float | None = None, number: int = 0) -> None:
+    def observe(self, observation: Observed, at: float | None = None, number: int = 0) -> None:
         """Count a response that ended `at` (seconds of the clock, None for now), at the next commit.
 
         `number` is its event's in the ring; 0 when it has no place there.
         """
-        self._waiting.append(observation + (at, number))  # noqa: RUF005 - twice as quick as unpacking
+        self._waiting.append((*observation, at, number))
+
+    def observe_all(self, observed: Iterable[Waiting]) -> None:
+        """As `observe`, for many."""
+        self._waiting += observed
 
     def commit(self, counted: int | None = None) -> None:
         """Count what was observed, for good. `counted` says up to which event, if not to the last that was observed."""
@@ -230,7 +238,7 @@ class Windows:
             if at is not None and at >= ends:
                 self._rolling.counted = True
                 ends = self._advance(min(at, now))
-            counts, totals = rows[route if route in rows else self._name(route)]
+            counts, totals = rows.get(route) or rows[self._name(route)]
             if smallest < duration_ms < largest:
                 column = floor(log(duration_ms) * scale + offset)
                 totals[SUM_MS] += duration_ms

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.bridge import Bridge
-from pipeline.catalogue import PLANS, Event, Field, Observation, Observe, declare
+from pipeline.catalogue import PLANS, Event, Field, Observation, Observe, Observed, declare
 from pipeline.context import Request, bound
 from pipeline.eventlog import EventLog
 from pipeline.log import Fields, Log, NotDurable
@@ -23,7 +23,7 @@ class Kept:
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
-        self.observed: list[Observation] = []
+        self.observed: list[Observed] = []
 
     def accept(self, line: bytes, level: int, seq: int, observe: Observe | None, fields: Fields) -> int:  # noqa: ARG002
         self.lines.append(line)
