@@ -24,14 +24,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     try:
         if options.command == "trace":
-            from . import trace
+            from .reading import trace
 
             return trace.run(options.log_dir, options.id, as_json=options.json or not sys.stdout.isatty())
         if options.command == "verify":
-            from . import verify
+            from .reading import verify
 
             return verify.run(options.log_dir, as_json=options.json)
-        from . import tail
+        from .reading import tail
 
         test = tail.wanted(options.level, options.event, options.where)
         return tail.run(

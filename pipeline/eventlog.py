@@ -22,19 +22,19 @@ from typing import IO, NamedTuple, Self
 
 from .catalogue import Event, Field, Level, Observe, declare
 from .exceptions import EXCEPTION_FIELDS, describe
-from .keeper import Keeper, tell
+from .figures.windows import Windows
+from .keeping.keeper import Keeper, tell
+from .keeping.retention import Limits
 from .log import OWN, Fields, Log, NotDurable, StandardError, log, standard_error
 from .losses import Losses
 from .places import let_go, orphaned, take_place
 from .recovery import Recovered, count_recovered, recover
-from .reserve import Reserve
-from .retention import Limits
 from .ring import Owner, Ring
 from .segments import FOLDER_MODE, FolderInUse, lock_folder
-from .stream import Rotation, Segments
 from .waiting import WAKE, WaitingEvents
-from .windows import Windows
-from .writer import Writer
+from .writing.reserve import Reserve
+from .writing.stream import Rotation, Segments
+from .writing.writer import Writer
 
 declare(
     [

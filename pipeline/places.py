@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .catalogue import LEVELS
+from .figures.windows import Windows
 from .log import DURABLE, OWN
 from .ring import Damaged, Ring, RingInUse
-from .windows import Windows
 
 MAX_WORKERS = 64
 

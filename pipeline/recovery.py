@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .catalogue import PLANS
+from .figures.windows import Windows
 from .record import marked
 from .ring import Ring
 from .segments import SUFFIX, live_segments
-from .windows import Windows
 
 _RECOVERED = b'"recovered":true'
 _OPENED = b'"event":"segment_opened"'

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.catalogue import Event, Field, declare
 from pipeline.log import log, new_boot, standard_error
-from pipeline.reader import last_start
+from pipeline.reading.reader import last_start
 from pipeline.segments import lock_folder
 
 from . import VERSION

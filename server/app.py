@@ -22,11 +22,11 @@ from pipeline.catalogue import LEVELS, Event, Field, declare
 from pipeline.context import ContextExecutor
 from pipeline.eventlog import EventLog
 from pipeline.heartbeat import LoopLag, beat
+from pipeline.keeping.retention import Limits
 from pipeline.log import log
-from pipeline.reader import Start
-from pipeline.retention import Limits
+from pipeline.reading.reader import Start
 from pipeline.segments import FolderInUse
-from pipeline.stream import Rotation
+from pipeline.writing.stream import Rotation
 
 from . import routes
 from .bodies import BODY_SECONDS

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline.reader import lines
+from pipeline.reading.reader import lines
 from tests.shared import IN_CI
 from tests.system import which
 

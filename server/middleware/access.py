@@ -1,6 +1,6 @@
 """The canonical event: exactly one `http_request` for every routed request, whatever happened to it.
 
-It is log line and metric at once: the windows count what this says (see `pipeline.windows`).
+It is log line and metric at once: the windows count what this says (see `pipeline.figures.windows`).
 """
 
 import functools

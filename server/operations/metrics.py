@@ -10,8 +10,8 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from pipeline.eventlog import EventLog
-from pipeline.figures import BOUNDS_SECONDS
-from pipeline.windows import Windows, percent
+from pipeline.figures.file import BOUNDS_SECONDS
+from pipeline.figures.windows import Windows, percent
 from server import VERSION
 from server.answers import json_response
 from server.middleware.access import Meter

@@ -22,7 +22,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Histogram
 
 from pipeline.catalogue import Observation
-from pipeline.windows import Windows
+from pipeline.figures.windows import Windows
 from tests.bench.contest import Figures, Promise, interleaved, medians, ratio, report, table, told
 
 ROUNDS = 15

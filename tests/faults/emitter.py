@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pipeline.eventlog import EventLog
 from pipeline.log import NotDurable, log
-from pipeline.stream import Rotation
+from pipeline.writing.stream import Rotation
 
 ENTRY = struct.Struct("=qq")
 

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from pipeline.reader import lines
+from pipeline.reading.reader import lines
 from pipeline.segments import live_segments
 from tests.faults.emitter import ENTRY
 from tests.harness import ROOT, clean_environment

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.reader import lines
+from pipeline.reading.reader import lines
 from pipeline.segments import live_segments
 from tests.faults.disks import filled, new_disk, tmpfs
 from tests.faults.ledger import Emitter, judged

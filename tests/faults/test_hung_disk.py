@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.reader import lines
+from pipeline.reading.reader import lines
 from tests.faults.disks import Disk, new_disk
 from tests.faults.ledger import times
 from tests.faults.load import under_load

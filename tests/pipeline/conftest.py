@@ -9,7 +9,7 @@ import pytest
 from pipeline.catalogue import EVENTS, PLANS
 from pipeline.eventlog import EventLog
 from pipeline.log import Log
-from pipeline.reader import Event, lines
+from pipeline.reading.reader import Event, lines
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,9 @@ import pytest
 from pipeline.catalogue import Event, Field, Observation, declare
 from pipeline.eventlog import EventLog
 from pipeline.log import Log
-from pipeline.reader import lines
+from pipeline.reading.reader import lines
 from pipeline.segments import FolderInUse, live_segments
-from pipeline.stream import Rotation, Segments
+from pipeline.writing.stream import Rotation, Segments
 
 from .conftest import Read
 

@@ -12,7 +12,7 @@ from pipeline.catalogue import Event, Field, Observation, declare
 from pipeline.eventlog import EventLog
 from pipeline.log import Log
 from pipeline.places import SHARES
-from pipeline.reader import lines
+from pipeline.reading.reader import lines
 from pipeline.recovery import logged, recover
 from pipeline.ring import Damaged, Owner, Ring
 

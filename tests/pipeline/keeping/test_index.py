@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import index
-from pipeline.blocks import BLOCK
+from pipeline.keeping import index
+from pipeline.keeping.blocks import BLOCK
 from pipeline.record import encode
 from pipeline.segments import index_of, segment_name
 

@@ -14,15 +14,16 @@ from typing import Any
 
 import pytest
 
-from pipeline import index
-from pipeline.archive import archive
 from pipeline.catalogue import EVENTS
 from pipeline.eventlog import EventLog
-from pipeline.keeper import Archived, Deleted, Done, Failed, Indexed, Keeper, tell
+from pipeline.keeping import index
+from pipeline.keeping.archive import archive
+from pipeline.keeping.keeper import Archived, Deleted, Done, Failed, Indexed, Keeper, tell
+from pipeline.keeping.retention import Limits, disk_bytes
 from pipeline.log import Log
-from pipeline.reader import lines
+from pipeline.reading.reader import lines
+from pipeline.reading.verify import verify
 from pipeline.record import encode
-from pipeline.retention import Limits, disk_bytes
 from pipeline.segments import (
     archive_of,
     archived_segments,
@@ -33,8 +34,7 @@ from pipeline.segments import (
     live_segments,
     segment_name,
 )
-from pipeline.stream import Rotation
-from pipeline.verify import verify
+from pipeline.writing.stream import Rotation
 from tests.harness import clean_environment, needs
 
 LONG = Limits(seconds=math.inf, bytes=1 << 40)
@@ -146,7 +146,7 @@ def test_what_is_in_the_folder_and_in_the_archive_is_read_once(tmp_path: Path) -
 
 
 ARCHIVE = """
-import sys; from pathlib import Path; from pipeline.archive import archive
+import sys; from pathlib import Path; from pipeline.keeping.archive import archive
 archive(Path(sys.argv[1]), lambda: None)
 """
 DELETE_FIRST = """
@@ -217,7 +217,7 @@ def test_what_cannot_be_archived_stays_is_told_once_and_is_tried_again(tmp_path:
 def test_a_full_disk_leaves_the_segment_and_nothing_half_done(tmp_path: Path) -> None:
     live = segment(tmp_path, 1)
     program = (
-        "import sys, resource; from pathlib import Path; from pipeline.archive import archive\n"
+        "import sys, resource; from pathlib import Path; from pipeline.keeping.archive import archive\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "try: archive(Path(sys.argv[1]), lambda: None)\n"
         "except OSError as error: sys.exit(error.errno)"

@@ -1,4 +1,4 @@
-"""A worker that counts until it is killed: `python -m tests.pipeline.counting FOLDER HOW`.
+"""A worker that counts until it is killed: `python -m tests.pipeline.figures.counting FOLDER HOW`.
 
 Event n fails when 7 divides it and takes n % 50 ms. It begins after the last event that the file counts, as recovery does, and
 prints each number that was committed. HOW is `whole`, or `apart`: totals first and then their number, which must go wrong.
@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 
 from pipeline.catalogue import Observation
-from pipeline.windows import Windows
+from pipeline.figures.windows import Windows
 
 
 class Apart(Windows):

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import aiofiles
 
-from .catalogue import Event, Field, declare
-from .log import Log
-from .segments import FIRST_LINE_BYTES, create, has_room, segment_name
+from pipeline.catalogue import Event, Field, declare
+from pipeline.log import Log
+from pipeline.segments import FIRST_LINE_BYTES, create, has_room, segment_name
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncFileIO

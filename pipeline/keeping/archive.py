@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from pipeline.checksum import crc32
+from pipeline.segments import FILE_MODE, FOLDER_MODE, archive_of
+
 from .blocks import Blocks, compress
-from .checksum import crc32
-from .segments import FILE_MODE, FOLDER_MODE, archive_of
 
 GoOn = Callable[[], None]
 

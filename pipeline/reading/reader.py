@@ -17,11 +17,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from . import index
-from .blocks import BLOCK, Blocks
-from .checksum import crc32
+from pipeline.checksum import crc32
+from pipeline.keeping import index
+from pipeline.keeping.blocks import BLOCK, Blocks
+from pipeline.segments import ARCHIVED, all_segments, archive_of, is_open, live_segments
+
 from .runs import Seen
-from .segments import ARCHIVED, all_segments, archive_of, is_open, live_segments
 
 Event = dict[str, Any]
 Fault = Literal["torn", "damaged", "changed", "unreadable"]

@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .checksum import crc32
+from pipeline.checksum import crc32
 
 BOUNDS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Totals count responses by these: Prometheus' own default bounds, so that its usual dashboards fit."""
@@ -70,7 +70,7 @@ PUBLISHED = {
 """What a worker tells of itself, and what several come to. Counters go on over restarts, and those of dead workers count too;
 of the living, gauges are added, or the worst one holds; some are nobody's but its own."""
 
-# Where everything stands, for who reads here and who writes in `figures_writer`.
+# Where everything stands, for who reads here and who writes in `own_file`.
 MAGIC = b"ckfig\0\0\1"
 CHECKSUM_LAYOUT = struct.Struct("=I")
 HEAD_LAYOUT = struct.Struct("=IQQ")

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from .catalogue import RESERVED
+from pipeline.catalogue import RESERVED
 
 Event = dict[str, Any]
 

@@ -15,8 +15,8 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from itertools import accumulate
 
-from .figures import CELLS, COLUMNS, EVERYTHING, ROUTES, ROW_BITS, Slice
-from .figures_writer import FiguresFile
+from .file import CELLS, COLUMNS, EVERYTHING, ROUTES, ROW_BITS, Slice
+from .own_file import FiguresFile
 
 MINUTES = (1, 5, 15)
 GROWTH = 1.02

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import rolling
 from pipeline.catalogue import Observation
-from pipeline.figures import LAST
-from pipeline.rolling import LARGEST_MS, MINUTES, bucket, middle
-from pipeline.windows import BOUNDS_MS, OTHER, SILENT_SECONDS, Windows, percent
+from pipeline.figures import rolling
+from pipeline.figures.file import LAST
+from pipeline.figures.rolling import LARGEST_MS, MINUTES, bucket, middle
+from pipeline.figures.windows import BOUNDS_MS, OTHER, SILENT_SECONDS, Windows, percent
 
 
 class Clock:

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import mapping, tail, trace
 from pipeline.eventlog import EventLog
 from pipeline.log import Log
-from pipeline.reader import last_start, lines
+from pipeline.reading import mapping, tail, trace
+from pipeline.reading.reader import last_start, lines
 from pipeline.record import encode
 from pipeline.segments import live_segments, segment_name
 from tests.harness import clean_environment
@@ -283,7 +283,7 @@ def test_help_teaches(command: list[str], tmp_path: Path) -> None:
 
 def test_reading_starts_quickly() -> None:
     """Half of what a reader waits for is imports: none of the server's, none of the terminal's."""
-    program = "import sys, pipeline.__main__, pipeline.trace; print(' '.join(sys.modules))"
+    program = "import sys, pipeline.__main__, pipeline.reading.trace; print(' '.join(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", program], env=clean_environment(), capture_output=True, check=True
     )

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from .segments import ARCHIVED, archived_segments, index_of, live_segments
+from pipeline.segments import ARCHIVED, archived_segments, index_of, live_segments
 
 AT_ONCE = 100
 """So many segments are deleted in one go at most."""

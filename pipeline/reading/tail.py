@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from .catalogue import LEVELS
+from pipeline.catalogue import LEVELS
+from pipeline.segments import ARCHIVED, all_segments, boot_of, live_segments
+
 from .reader import Event, Line, backwards, once, parsed, told, whole_bytes
-from .segments import ARCHIVED, all_segments, boot_of, live_segments
 from .trace import STYLES, pairs
 
 _POLL_SECONDS = 0.2

@@ -30,9 +30,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.checksum import crc32
+from pipeline.segments import FILE_MODE, FOLDER_MODE, index_of
+
 from .blocks import Blocks
-from .checksum import crc32
-from .segments import FILE_MODE, FOLDER_MODE, index_of
 
 MAGIC = b"CKINDEX1"
 _HEADER = struct.Struct("<8sQII")

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from .catalogue import RESERVED
+from pipeline.catalogue import RESERVED
+
 from .reader import Event, Line, place_of, request_lines, told
 
 # What every event carries and a reader of one request need not see on each line.

@@ -10,16 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import index, tail, trace
-from pipeline.archive import archive
-from pipeline.blocks import BLOCK
-from pipeline.gaps import Start, gaps
-from pipeline.reader import backwards, lines, segment_lines
+from pipeline.keeping import index
+from pipeline.keeping.archive import archive
+from pipeline.keeping.blocks import BLOCK
+from pipeline.reading import tail, trace
+from pipeline.reading.gaps import Start, gaps
+from pipeline.reading.reader import backwards, lines, segment_lines
+from pipeline.reading.runs import Seen
+from pipeline.reading.verify import Problem, verify
 from pipeline.record import encode
-from pipeline.runs import Seen
 from pipeline.segments import archive_of, create, index_of, segment_name
-from pipeline.verify import Problem, verify
-from tests.pipeline.test_reading import on_a_terminal, pipeline
+from tests.pipeline.reading.test_reading import on_a_terminal, pipeline
 
 
 def event(seq: int, name: str = "http_request", boot: str = "aaaaaa", **fields: Any) -> bytes:

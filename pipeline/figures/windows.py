@@ -1,6 +1,6 @@
 """What the server's responses were like: totals since ever, and windows over the last 1, 5 and 15 minutes, by route and in all.
 
-Each worker counts into a figures file of its own (see `figures`), and whichever is asked adds up all of them. Totals outlive
+Each worker counts into a figures file of its own (see `file`), and whichever is asked adds up all of them. Totals outlive
 the process, however it ends: `observe` is told the number that an event has in the worker's ring, `commit` stores totals and
 that number in one step, and after a kill the events that the ring still has are observed again if they are beyond `counted`.
 The windows of a worker that has been silent for ten seconds do not count any more; its totals always do.
@@ -19,8 +19,9 @@ from operator import add, itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .catalogue import Observed
-from .figures import (
+from pipeline.catalogue import Observed
+
+from .file import (
     BOUNDS_SECONDS,
     ERRORS,
     EVERYTHING,
@@ -35,7 +36,7 @@ from .figures import (
     others,
     told,
 )
-from .figures_writer import FiguresFile
+from .own_file import FiguresFile
 from .rolling import (
     BUCKETS,
     ERROR_COLUMN,
@@ -160,11 +161,11 @@ class Windows:
         self._file.close()
 
     def publish(self, **values: float) -> None:
-        """Tell other workers some of `figures.PUBLISHED`; a counter as it is since this process began."""
+        """Tell other workers some of `file.PUBLISHED`; a counter as it is since this process began."""
         self._file.publish(values)
 
     def published(self) -> dict[str, float]:
-        """What all workers tell of themselves: counters and sums added, of the others the worst; see `figures.PUBLISHED`."""
+        """What all workers tell of themselves: counters and sums added, of the others the worst; see `file.PUBLISHED`."""
         with self._look() as (readings, live):
             told = [(reading in live, reading.published()) for reading in readings]
         result = {}

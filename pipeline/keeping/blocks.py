@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Self
 
-from .checksum import crc32
+from pipeline.checksum import crc32
 
 BLOCK = 65_280
 """The most that fits a member whatever it holds; the last block of a segment is shorter."""

@@ -1,4 +1,4 @@
-"""The figures file of one's own: made, begun anew when it is damaged, and written; its format stands in `figures`."""
+"""The figures file of one's own: made, begun anew when it is damaged, and written; its format stands in `file`."""
 
 import mmap
 import os
@@ -7,8 +7,9 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from .checksum import crc32
-from .figures import (
+from pipeline.checksum import crc32
+
+from .file import (
     BOOT_AT,
     BOOT_BYTES,
     CELLS,

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import figures
 from pipeline.catalogue import Observation
-from pipeline.figures import CELLS, ERRORS, SIZE, Page, Reading, Slice, others
-from pipeline.figures_writer import FiguresFile
-from pipeline.windows import Totals, Windows
+from pipeline.figures import file as figures
+from pipeline.figures.file import CELLS, ERRORS, SIZE, Page, Reading, Slice, others
+from pipeline.figures.own_file import FiguresFile
+from pipeline.figures.windows import Totals, Windows
 
 
 def observation(number: int) -> Observation:
@@ -94,7 +94,7 @@ def test_a_commit_in_place_would_not(monkeypatch: pytest.MonkeyPatch) -> None:
 def run_until_killed(folder: Path, how: str, seconds: float) -> int:
     """The last number that a counting process said was committed."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.pipeline.counting", folder, how], stdout=subprocess.PIPE
+        [sys.executable, "-m", "tests.pipeline.figures.counting", folder, how], stdout=subprocess.PIPE
     )
     assert process.stdout is not None
     process.stdout.readline()
@@ -253,8 +253,8 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
 FILL_AND_COUNT = """
 import os, sys
 from pathlib import Path
-from pipeline import figures
-from pipeline.windows import Windows
+from pipeline.figures import file as figures
+from pipeline.figures.windows import Windows
 if sys.argv[2] == "sparse":
     os.posix_fallocate = lambda descriptor, offset, length: os.truncate(descriptor, length)
 path = Path(sys.argv[1])

@@ -21,14 +21,15 @@ from bisect import insort
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from .catalogue import LEVELS, Event, Field, declare
-from .exceptions import EXCEPTION_FIELDS, describe
-from .log import Log, NotDurable, standard_error
+from pipeline.catalogue import LEVELS, Event, Field, declare
+from pipeline.exceptions import EXCEPTION_FIELDS, describe
+from pipeline.log import Log, NotDurable, standard_error
+from pipeline.ring import Ring
+from pipeline.segments import MAX_LIVE
+from pipeline.waiting import WAKE, WaitingEvents
+
 from .reserve import Reserve, is_full
-from .ring import Ring
-from .segments import MAX_LIVE
 from .stream import SegmentGone, Segments
-from .waiting import WAKE, WaitingEvents
 
 declare(
     [

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from . import index
+from pipeline.keeping import index
+from pipeline.segments import ARCHIVED, all_segments, boot_of, index_of, is_open, live_segments, number_of
+
 from .gaps import Start, gaps
 from .reader import Event, Line, place_of, segment_lines, told
-from .segments import ARCHIVED, all_segments, boot_of, index_of, is_open, live_segments, number_of
 
 _PROGRESS_SECONDS = 0.2
 _SHOWN = 20

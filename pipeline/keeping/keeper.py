@@ -18,11 +18,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from . import index, retention
-from .archive import archive
-from .catalogue import Event, Field, declare
-from .log import Log
-from .segments import (
+from pipeline.catalogue import Event, Field, declare
+from pipeline.log import Log
+from pipeline.segments import (
     ARCHIVE_FOLDER,
     ARCHIVED,
     INDEX_FOLDER,
@@ -32,6 +30,9 @@ from .segments import (
     is_open,
     live_segments,
 )
+
+from . import index, retention
+from .archive import archive
 
 declare(
     [

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.catalogue import EVENTS, RESERVED
-from pipeline.mapping import OWN, PLACES, from_ecs, from_otel, to_ecs, to_otel
+from pipeline.reading.mapping import OWN, PLACES, from_ecs, from_otel, to_ecs, to_otel
 from tests.docs.reading import ROOT
 from tests.docs.reference import import_everything
 from tests.harness import ServerProcess, exchange, request_bytes
@@ -283,9 +283,7 @@ def test_the_documents_have_the_table_of_names() -> None:
 
 
 def test_the_mapping_needs_nothing_but_the_standard_library() -> None:
-    code = (
-        "import sys; before = set(sys.modules); import pipeline.mapping; print(*(set(sys.modules) - before))"
-    )
+    code = "import sys; before = set(sys.modules); import pipeline.reading.mapping; print(*(set(sys.modules) - before))"
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()

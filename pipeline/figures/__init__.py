@@ -1,0 +1,1 @@
+"""What the responses were like: totals and rolling windows, of all workers."""

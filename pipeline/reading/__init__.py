@@ -1,0 +1,1 @@
+"""Reads the log, also when the server is dead."""
