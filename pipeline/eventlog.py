@@ -282,8 +282,9 @@ class EventLog:
 
     def check_durable(self) -> None:
         """Raise ``NotDurable`` when the disk is known not to take anything."""
-        if self._writer.failing_since is not None:
-            raise NotDurable(f"the event log cannot be written: {self._writer.failure}")
+        outage = self._writer.outage
+        if outage.since is not None:
+            raise NotDurable(f"the event log cannot be written: {outage.failure}")
 
     async def flushed(self, number: int) -> None:
         """Return when the event with that number is flushed. Raises ``NotDurable``."""
@@ -293,7 +294,7 @@ class EventLog:
 
     def status(self) -> Status:
         """How the log is doing, as figures."""
-        failing = self._writer.failing_since
+        outage = self._writer.outage
         waiting = self._writer.waiting
         return Status(
             queue_depth=waiting,
@@ -303,8 +304,8 @@ class EventLog:
             written=self._ring.head - waiting - self._accepted_at_open,
             dropped=self._dropped,
             lost=self._lost,
-            failing_seconds=time.monotonic() - failing if failing is not None else 0.0,
-            failure=self._writer.failure if failing is not None else "",
+            failing_seconds=time.monotonic() - outage.since if outage.since is not None else 0.0,
+            failure=outage.failure if outage.since is not None else "",
         )
 
     def _age(self, number: int) -> float:

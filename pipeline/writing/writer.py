@@ -3,10 +3,6 @@
 Everything that waits is written in one call, so the cost of an event falls as the load rises. Nothing here raises into a
 request, and whatever is thrown at the task, it goes on.
 
-A line is in one of three states, and two places in the ring tell them apart:
-
-    tail ──── written, not yet flushed ──── written ──── waiting ──── head
-
 A write that fails is tried again from the very byte at which it stopped. A flush that fails is never retried: what the kernel then
 still has of the file cannot be known, so everything since the last good flush is written again, to a new segment, and readers drop
 the duplicates by (`boot`, `seq`). On a full disk the reserve is given up and only what is urgent is written.
@@ -17,17 +13,19 @@ import contextlib
 import errno
 import os
 import time
-from bisect import insort
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.catalogue import LEVELS, Event, Field, declare
 from pipeline.exceptions import EXCEPTION_FIELDS, describe
-from pipeline.log import Log, NotDurable, standard_error
+from pipeline.log import Log, standard_error
 from pipeline.ring import Ring
 from pipeline.segments import MAX_LIVE
 from pipeline.waiting import WAKE, WaitingEvents
 
+from .durable import Durable
+from .outage import Outage, symbol
+from .progress import Progress
 from .reserve import Reserve, is_full
 from .stream import SegmentGone, Segments
 
@@ -50,23 +48,6 @@ declare(
                 ),
                 "message": Field("its text", free=True),
             },
-            always=True,
-        ),
-        Event(
-            "log_write_failed",
-            "ERROR",
-            "The log cannot be written; events wait in the ring. Told on standard error, once for each outage.",
-            {
-                "errno": Field("the error's symbol, such as ENOSPC"),
-                "message": Field("the error's text", free=True),
-                "waiting_bytes": Field("what waits"),
-            },
-        ),
-        Event(
-            "log_write_resumed",
-            "WARNING",
-            "The log can be written again.",
-            {"seconds": Field("how long it could not be"), "errno": Field("the error that it began with")},
             always=True,
         ),
         Event(
@@ -117,16 +98,10 @@ class Writer:
         self._linger = linger_seconds
         self._before_batch = before_batch
         self._make_folder = make_folder
-        self._number = ring.tail  # the last line that is wholly written
-        self._place = ring.tail_place  # how far the ring is written, perhaps into the middle of a line
-        self._recovered = (b"", ring.tail)
-        self._then: Callable[[], None] | None = None
-        self._lead = memoryview(b"")  # what is left of the recovered lines, which come first
-        self._ahead: list[
-            tuple[int, int]
-        ] = []  # places of lines that were written before their turn, in order
+        self._progress = Progress(ring)
         self._opening = (0, 0)  # the place of the line that opens the segment, or is to open the next
-        self._durable: list[tuple[int, asyncio.Future[None]]] = []
+        self._durable = Durable()
+        self.outage = Outage(log)
         self._flushed_at = time.monotonic()
         self._failed_flushes = 0
         self._rotate_after = 0.0
@@ -135,8 +110,6 @@ class Writer:
         self._answered = self._silent_looks = 0
         self._full = False
         self._stopping = False
-        self.failing_since: float | None = None
-        self.failure = ""
 
     async def open(self) -> None:
         """Open the first segment. Raises ``OSError`` when the folder does not take it."""
@@ -149,9 +122,7 @@ class Writer:
 
         `then` is called when they are flushed.
         """
-        self._recovered = (lines, until)
-        self._then = then
-        self._begin_at_tail()
+        self._progress.lead_with(lines, until, then)
 
     async def run(self) -> None:
         """Write until `stop`."""
@@ -162,7 +133,7 @@ class Writer:
     async def finish(self) -> None:
         """Write what is left, flush it, and close; however long that takes."""
         await self._round(last=True)
-        while self._unflushed:
+        while not self._progress.is_done:
             await asyncio.sleep(self._flush_pause)
             await self._round(last=True)
         await self._segments.close()
@@ -187,18 +158,16 @@ class Writer:
     @property
     def waiting(self) -> int:
         """How many lines are not written."""
-        return self._ring.head - self._number
+        return self._progress.waiting
 
     async def flushed(self, number: int) -> None:
         """Return when line `number` is flushed, and its segment's entry in the folder. Raises ``NotDurable``."""
         if number > self._ring.tail:
-            done = asyncio.get_running_loop().create_future()
-            self._durable.append((number, done))
-            await done
+            await self._durable.until_flushed(number)
 
     async def _wait(self) -> None:
         """Until there is something to do; under load a little longer, for batches of hundreds instead of chasing the tail."""
-        if self._unflushed and self._alarm is None:
+        if not self._progress.is_done and self._alarm is None:
             self._alarm = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._wake)
         level = (await self._queue.first())[1]
         if 0 < level < _ERROR and self._linger:
@@ -224,29 +193,24 @@ class Writer:
             self._busy = False
 
     @property
-    def _unflushed(self) -> bool:
-        """Whether there is anything that a flush would make safe, or that is still to be written."""
-        return self._ring.head != self._ring.tail or self._then is not None
-
-    @property
     def _flush_pause(self) -> float:
         """How long to leave the disk alone after a flush that failed."""
         failed = self._failed_flushes
         return _FLUSH_RETRY_SECONDS[min(failed, len(_FLUSH_RETRY_SECONDS)) - 1] if failed else 0.0
 
     def _flush_is_due(self) -> bool:
-        if self._number == self._ring.tail and self._then is None:
+        if self._progress.is_flushed:
             return False
         since = time.monotonic() - self._flushed_at
         if self._failed_flushes:
             return since >= self._flush_pause
-        unflushed = self._ring.end_of(self._number) - self._ring.tail_place
-        return bool(self._durable) or since >= FLUSH_SECONDS or unflushed > self._ring.size * _UNFLUSHED
+        much = self._progress.unflushed_bytes > self._ring.size * _UNFLUSHED
+        return bool(self._durable) or since >= FLUSH_SECONDS or much
 
     async def _write(self, until: int) -> None:
         """Put the ring's lines up to `until` into segments, however often it takes."""
         attempt = 0
-        while self._number < until or self._lead or self._full:
+        while self._progress.number < until or self._progress.lead or self._full:
             try:
                 if self._full:
                     await self._write_urgent()
@@ -278,31 +242,21 @@ class Writer:
             self._failed(another)
 
     async def _append(self, until: int) -> None:
-        while self._lead:
-            self._lead = self._lead[await self._segments.write(self._lead) :]
-        for start, end in self._turns(until):
-            self._place = start
-            while self._place < end:
-                self._place += await self._segments.write(self._ring.between(self._place, end)[0])
-        self._number, self._place = until, self._ring.end_of(until)
-        if self._ahead:
-            self._ahead = [(start, end) for start, end in self._ahead if start >= self._place]
-
-    def _turns(self, until: int) -> Iterator[tuple[int, int]]:
-        """The places still to be written up to the line `until`: without those that were written ahead."""
-        place, last = self._place, self._ring.end_of(until)
-        for start, end in [*self._ahead, (last, last)]:
-            if place <= start <= last:
-                if place < start:
-                    yield place, start
-                place = end
+        progress, write = self._progress, self._segments.write
+        while progress.lead:
+            progress.lead = progress.lead[await write(progress.lead) :]
+        for start, end in progress.spans(until):
+            progress.place = start
+            while progress.place < end:
+                progress.place += await write(self._ring.between(progress.place, end)[0])
+        progress.wrote(until)
 
     async def _write_urgent(self) -> None:
         """On a full disk: what fits into the reserve. Returns when there is room again, raises ``OSError`` while there is none."""
         if await self._segments.run(self._reserve.take_again):
             self._full = False
             return
-        if self._segments.is_open and not self._lead:
+        if self._segments.is_open and not self._progress.lead:
             before = self._segments.bytes
             await self._append_urgent()
             if self._segments.bytes != before:
@@ -311,32 +265,24 @@ class Writer:
 
     async def _append_urgent(self) -> None:
         """The rest of a line that was begun, then errors and what the log tells of itself, wherever they stand in the ring."""
-        ring = self._ring
-        self._number = self._whole()
-        if self._place > ring.end_of(self._number):
-            await self._append(self._number + 1)
-        ahead = frozenset(self._ahead)
-        for number in range(self._number + 1, ring.head + 1):
-            start, end = ring.end_of(number - 1), ring.end_of(number)
-            if ring.level_of(number) < _ERROR or (start, end) in ahead:
+        ring, progress = self._ring, self._progress
+        progress.number = progress.whole()
+        if not progress.is_between_lines:
+            await self._append(progress.number + 1)
+        for number in range(progress.number + 1, ring.head + 1):
+            span = start, end = ring.end_of(number - 1), ring.end_of(number)
+            if ring.level_of(number) < _ERROR or progress.is_ahead(span):
                 continue
             line = memoryview(b"".join(ring.between(start, end)))
             taken = await self._segments.write(line)
             if taken < len(line):  # Half a line in the middle of a segment would be damage.
                 await self._segments.cut(taken)
                 return
-            insort(self._ahead, (start, end))
-
-    def _whole(self) -> int:
-        """The last line that is wholly written."""
-        number = self._number
-        while number < self._ring.head and self._ring.end_of(number + 1) <= self._place:
-            number += 1
-        return number
+            progress.wrote_ahead(span)
 
     async def _flush(self) -> bool:
         """Make what is written safe and release it. False when it is not, and all since the last good flush must be written again."""
-        number = self._number
+        number = self._progress.number
         try:
             if self._segments.is_open:
                 await self._segments.sync()
@@ -355,54 +301,35 @@ class Writer:
             return False
         self._failed_flushes = 0
         self._flushed_at = time.monotonic()
-        self._ring.release(number)
-        if self._then is not None:
-            self._then()
-            self._then, self._recovered = None, (b"", 0)
-        waiting, self._durable = self._durable, []
-        for waited, done in waiting:
-            if waited > number:
-                self._durable.append((waited, done))
-            elif not done.done():
-                done.set_result(None)
+        self._progress.flushed(number)
+        self._durable.flushed(number)
         self._resumed()
         return True
 
     async def _begin_again(self) -> None:
         """Everything since the last good flush goes to another segment."""
         await self._segments.close()
-        self._begin_at_tail()
-
-    def _begin_at_tail(self) -> None:
-        lines, until = self._recovered
-        if self._then is None:
-            self._number = self._ring.tail
-        else:
-            self._lead, self._number = memoryview(lines), until
-        self._place = self._ring.end_of(self._number)
-        self._ahead = []
+        self._progress.begin_again()
 
     async def _abandon(self) -> None:
         """Leave a segment that takes no more to its fate; what it did not take whole goes to the next one."""
-        whole = self._whole()
+        whole = self._progress.whole()
         if self._segments.is_open:
             try:
                 await self._segments.sync()
             except (OSError, SegmentGone):
                 await self._begin_again()
                 return
-        if self._lead:
+        if self._progress.lead:
             await self._begin_again()
             return
         await self._segments.close()
-        self._number, self._place = whole, self._ring.end_of(whole)
+        self._progress.wrote(whole)
 
     def _is_due(self) -> bool:
-        # Only between lines: a segment that ended inside one would tear it.
-        between = self._place == self._ring.end_of(self._number) and not self._lead
-        # Nor while flushes fail: each attempt costs a segment, and has its time.
+        # Only between lines: a segment that ended inside one would tear it. Nor while flushes fail: each attempt costs a segment, and has its time.
         return (
-            between
+            self._progress.is_between_lines
             and not self._failed_flushes
             and self._segments.is_due
             and time.monotonic() >= self._rotate_after
@@ -430,8 +357,8 @@ class Writer:
 
     def _take_back(self) -> None:
         """The line of a segment that was not begun is written in its turn: kept for the next, it would be missing for as long as that takes."""
-        if self._segments.forget_opening() and self._opening in self._ahead:
-            self._ahead.remove(self._opening)
+        if self._segments.forget_opening():
+            self._progress.take_back(self._opening)
 
     def _postpone(self, error: OSError) -> None:
         if not self._rotate_after:
@@ -445,35 +372,18 @@ class Writer:
         if not number:  # A ring that is full to the brim needs a segment all the same.
             return self._log.line("INFO", "segment_opened", **fields)
         self._opening = self._ring.end_of(number - 1), self._ring.end_of(number)
-        self._ahead.append(self._opening)
+        self._progress.wrote_ahead(self._opening)
         return b"".join(self._ring.between(*self._opening))
 
     def _failed(self, error: Exception) -> None:
-        if self.failing_since is None:
-            self.failing_since = time.monotonic()
-            self.failure = symbol(error)
-            standard_error.error(
-                "log_write_failed", errno=self.failure, message=str(error), waiting_bytes=self._ring.used
-            )
+        self.outage.begin(error, self._ring.used)
 
     def _refuse(self, error: Exception) -> None:
-        """Who waits for a flush is told that it will not come."""
-        waiting, self._durable = self._durable, []
-        for _, done in waiting:
-            if not done.done():
-                done.set_exception(NotDurable(f"the event log cannot be written: {symbol(error)}"))
+        self._durable.refuse(symbol(error))
 
     def _resumed(self) -> None:
-        if self.failing_since is not None and not self._failed_flushes and not self._full:
-            seconds = round(time.monotonic() - self.failing_since, 3)
-            self.failing_since = None
-            self._log.own("log_write_resumed", seconds=seconds, errno=self.failure)
-
-
-def symbol(error: Exception) -> str:
-    """The name of an error: `ENOSPC` for an ``OSError`` that has a number, else its type."""
-    number = getattr(error, "errno", None)
-    return errno.errorcode.get(number, type(error).__name__) if number else type(error).__name__
+        if not self._failed_flushes and not self._full:
+            self.outage.end()
 
 
 def _is_time_for_another(attempt: int) -> bool:

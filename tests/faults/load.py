@@ -10,6 +10,9 @@ from contextlib import contextmanager
 
 from tests.harness import ServerProcess
 
+PATIENCE_SECONDS = 45
+"""Longer than any server here is made to stand still."""
+
 
 class Load:
     """What was answered so far: `answers` holds (when it was asked for, milliseconds, path, status; 0 is no answer)."""
@@ -22,7 +25,7 @@ class Load:
 
     def run(self) -> None:
         """Ask until `stop`."""
-        connection = http.client.HTTPConnection(*self._server.address, timeout=20)
+        connection = http.client.HTTPConnection(*self._server.address, timeout=PATIENCE_SECONDS)
         number = 0
         while not self._stopping.wait(0.001):
             path = self._paths[number % len(self._paths)]
