@@ -338,7 +338,7 @@ class EventLog:
                 continue
             try:
                 if (one := observe(fields)) is not None:
-                    observed.append((*one, None, number))
+                    observed.append((one, None, number))
             except Exception as error:
                 standard_error.error("windows_failed", **describe(error))
         try:

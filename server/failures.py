@@ -7,7 +7,7 @@ from pipeline.context import note
 from pipeline.exceptions import EXCEPTION_FIELDS, describe
 from pipeline.log import log
 
-from .request import route_of
+from .request import UNMATCHED, exchange
 
 declare(
     [
@@ -27,6 +27,7 @@ declare(
 
 def report_exception(error: BaseException, request: web.Request) -> None:
     """Record `error` and mark the request's canonical event with its fingerprint."""
-    told = describe(error)
+    told, served = describe(error), exchange()
+    route = UNMATCHED if served is None else served.route
     note(error=told["fingerprint"], outcome="server_error")
-    log.error("unhandled_exception", method=request.method[:20], route=route_of(request), **told)
+    log.error("unhandled_exception", method=request.method[:20], route=route, **told)

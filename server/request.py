@@ -1,12 +1,14 @@
 """What the middlewares know of a request for those further in, and what else can be asked of one."""
 
-import functools
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 
 from aiohttp import web
 
 from pipeline.context import Request, current
+
+UNMATCHED = "unmatched"
+"""The route of a request that no route matched, and the name of the resource that takes those."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -17,10 +19,11 @@ Step = Callable[[web.Request, "Exchange"], Awaitable[web.StreamResponse | None] 
 class Exchange(Request):
     """One request being served, as every event knows it, and its answer as far as that is known.
 
-    `client` is a keyed hash of the client's address; `headers` are those that the answer will carry, whatever it turns out to be;
+    `route` is the template of the route that it matched; `client` is a keyed hash of the client's address; `headers` are those that the answer will carry, whatever it turns out to be;
     `started` is the response whose first line has been sent, once there is one.
     """
 
+    route: str = UNMATCHED
     client: str | None = None
     headers: Mapping[str, str] = MappingProxyType({})
     started: web.StreamResponse | None = None
@@ -36,27 +39,9 @@ def exchange() -> Exchange | None:
     return found if isinstance(found, Exchange) else None
 
 
-UNMATCHED = "unmatched"
-"""The route of a request that no route matched, and the name of the resource that takes those."""
-
-
 def client_is_gone(request: web.Request) -> bool:
     """Whether the connection on which an answer would go is closed or closing."""
     return request.transport is None or request.transport.is_closing()
-
-
-def route_of(request: web.Request) -> str:
-    """The template of the route that `request` matched."""
-    try:
-        resource = request.match_info.route.resource
-    except (AssertionError, AttributeError):  # aiohttp has not come to look.
-        resource = None
-    return _template(resource)
-
-
-@functools.lru_cache
-def _template(resource: web.AbstractResource | None) -> str:
-    return UNMATCHED if resource is None or resource.name == UNMATCHED else resource.canonical
 
 
 async def methods_at(request: web.Request) -> set[str]:

@@ -70,15 +70,15 @@ def table(*, test_mode: bool = False) -> list[Route]:
     return [*ROUTES, OPENAPI, *([FAULTS] if test_mode else [])]
 
 
-def install(app: web.Application, checked: Callable[[Handler], Handler], *, test_mode: bool) -> None:
+def install(app: web.Application, checked: Callable[[Handler, str], Handler], *, test_mode: bool) -> None:
     """Give `app` every route, and one for what is at no address; `checked` is put around each handler."""
     for route in table(test_mode=test_mode):
-        handler = checked(route.handler)
+        handler = checked(route.handler, route.path)
         app.router.add_route(route.method, route.path, handler, expect_handler=_expect)
         if route.method == hdrs.METH_GET:
             app.router.add_route(hdrs.METH_HEAD, route.path, handler, expect_handler=_expect)
     nowhere = app.router.add_resource("/{path:.*}", name=UNMATCHED)
-    nowhere.add_route(hdrs.METH_ANY, checked(_nowhere), expect_handler=_expect)
+    nowhere.add_route(hdrs.METH_ANY, checked(_nowhere, UNMATCHED), expect_handler=_expect)
 
 
 async def _nowhere(request: web.Request) -> web.StreamResponse:

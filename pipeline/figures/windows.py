@@ -60,8 +60,8 @@ SILENT_SECONDS = 10
 _BOUND_OF = [sum(middle(number) > bound for bound in BOUNDS_MS) for number in range(BUCKETS)]
 
 
-Waiting = tuple[str, float, bool, bool, float | None, int]
-"""The four parts of an observation, when it ended if that is not now, and its number."""
+Waiting = tuple[Observed, float | None, int]
+"""An observation, when the response ended if that is not now, and its event's number."""
 
 
 class Summary(NamedTuple):
@@ -132,7 +132,7 @@ class Windows:
 
         `number` is its event's in the ring; 0 when it has no place there.
         """
-        self._waiting.append((*observation, at, number))
+        self._waiting.append((observation, at, number))
 
     def observe_all(self, observed: Iterable[Waiting]) -> None:
         """As `observe`, for many."""
@@ -231,11 +231,11 @@ class Windows:
         now = self._clock()
         # What was not told when it ended did so now; only what waits here through the end of a second is told.
         ends = self._next_second
-        if now >= ends and found[0][4] is None:
+        if now >= ends and found[0][1] is None:
             ends = self._advance(now)
         rows, bound_of = self._rows, _BOUND_OF
         scale, offset, smallest, largest = SCALE, OFFSET, SMALLEST_MS, LARGEST_MS
-        for route, duration_ms, error, limited, at, _ in found:
+        for (route, duration_ms, error, limited), at, _ in found:
             if at is not None and at >= ends:
                 self._rolling.counted = True
                 ends = self._advance(min(at, now))
@@ -253,9 +253,9 @@ class Windows:
                 totals[ERRORS] += 1.0
             if limited:
                 totals[LIMITED] += 1.0
-        self._last_ms = (self._last_ms + [response[1] for response in found[-LAST:]])[-LAST:]
+        self._last_ms = (self._last_ms + [one[0][1] for one in found[-LAST:]])[-LAST:]
         self._last_at = (self._last_at + [now] * len(found))[-LAST:]
-        self._counted = next((response[5] for response in reversed(found) if response[5]), self._counted)
+        self._counted = next((one[2] for one in reversed(found) if one[2]), self._counted)
         self._changed = self._rolling.counted = True
 
     def _advance(self, now: float) -> int:

@@ -36,13 +36,14 @@ def around(meter: Meter) -> Callable[[Handler], Handler]:
     return lambda application: access(meter, errors(application))
 
 
-def checks(*steps: Step) -> Callable[[Handler], Handler]:
-    """What is put around a handler: the `steps`, in order, before it is asked."""
+def checks(*steps: Step) -> Callable[[Handler, str], Handler]:
+    """What is put around a handler, given the template of its route: the `steps`, in order, before it is asked."""
 
-    def checked(handler: Handler) -> Handler:
+    def checked(handler: Handler, route: str) -> Handler:
         async def check(request: web.Request) -> web.StreamResponse:
             served = exchange()
             assert served is not None, "access comes first"
+            served.route = route
             for step in steps:
                 if (more := step(request, served)) is not None and (answer := await more) is not None:
                     return answer

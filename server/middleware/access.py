@@ -16,7 +16,7 @@ from pipeline.context import bind, unbind
 from pipeline.heartbeat import LoopLag
 from pipeline.log import log
 from pipeline.redact import scrub
-from server.request import Handler, route_of
+from server.request import Handler
 
 from .request_id import identify
 
@@ -99,7 +99,7 @@ def access(meter: Meter, handler: Handler) -> Handler:
             sent = response if response is not None else served.started
             status = sent.status if sent is not None else CLIENT_CLOSED_STATUS
             headers = request.headers
-            route = route_of(request)
+            route = served.route
             fields = {
                 "method": request.method[:20],
                 "route": route,
@@ -134,8 +134,7 @@ def is_probe(route: str) -> bool:
 
 def path_of(request: web.Request, route: str) -> str:
     """The path as it was sent, without query and secrets; the usual path is its own template and need not be searched."""
-    path = request.rel_url.raw_path
-    return path if path == route else scrub(path[:2_000])
+    return route if request.raw_path == route else scrub(request.rel_url.raw_path[:2_000])
 
 
 def _rounded(noted: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,7 +49,10 @@ def errors(handler: Handler) -> Handler:
 
     async def answered(request: web.Request) -> web.StreamResponse:
         try:
-            return await send(request, await handler(request))
+            response = await handler(request)
+            await response.prepare(request)
+            await response.write_eof()
+            return response
         except (web.HTTPRedirection, web.HTTPSuccessful) as elsewhere:
             return await send(request, web.Response(status=elsewhere.status, headers=elsewhere.headers))
         except Exception as error:

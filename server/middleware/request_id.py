@@ -48,13 +48,13 @@ declare(
 def identify(request: web.Request) -> Exchange:
     """The exchange that begins with `request`: under the client's ID where it is fit to be one, under a new one where it is not."""
     headers = request.headers
-    given: Sequence[str] = headers.getall(REQUEST_ID) if REQUEST_ID in headers else ()
-    reason = rejection(given) if given else "absent"
-    request_id = mint() if reason is not None else given[0]
+    given = headers.getall(REQUEST_ID) if REQUEST_ID in headers else None
+    reason = None if given is None else rejection(given)
+    request_id = mint() if given is None or reason is not None else given[0]
     served = Exchange(request_id, f'"{request_id}"')
     if _TRACED in headers and (found := trace_context(headers.getall(_TRACED))):
         served.traced(*found)
-    if reason is not None and given:
+    if given is not None and reason is not None:
         with bound(served):
             log.warning("request_id_rejected", reason=reason, length=max(map(len, given)))
     return served
