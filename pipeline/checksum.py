@@ -9,4 +9,19 @@ try:
 except ImportError:
     from zlib import crc32
 
-__all__ = ["crc32"]
+__all__ = ["HASH_BYTES", "crc32", "hash_of", "hashes_in"]
+
+HASH_BYTES = 3
+
+
+def hash_of(request_id: bytes) -> int:
+    """By what an index knows a request: the low 24 bits of the CRC-32 of its ID as it stands in a line."""
+    return crc32(request_id) & 0xFFFFFF
+
+
+def hashes_in(words: bytes, width: int, at: int = 0) -> bytes:
+    """The three bytes at place `at` of each word of `width` bytes, one after the other."""
+    found = bytearray(len(words) // width * HASH_BYTES)
+    for byte in range(HASH_BYTES):  # columns at a time, which is quicker than word by word
+        found[byte::HASH_BYTES] = words[at + byte :: width]
+    return bytes(found)

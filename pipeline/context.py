@@ -15,6 +15,7 @@ from contextvars import ContextVar, copy_context
 from types import MappingProxyType
 from typing import Any, ParamSpec, TypeVar
 
+from .checksum import hash_of
 from .record import text
 
 P = ParamSpec("P")
@@ -26,7 +27,8 @@ class Request:
     """One request being served: its IDs, and what its canonical event will say beside the usual.
 
     `trace_id` and `span_id` are those of a W3C `traceparent`, 32 and 16 lower-case hex digits, or None. `head` and `trace` are the IDs as
-    they stand in every line of the request; whoever knows that an ID needs no escape gives its `head`.
+    they stand in every line of the request; whoever knows that an ID needs no escape gives its `head`. `hash` is what an index knows the
+    request by.
     """
 
     # One is made for every request, so what most of them never get is not set for each.
@@ -37,7 +39,8 @@ class Request:
 
     def __init__(self, request_id: str, head: str = "") -> None:
         self.request_id = request_id
-        self.head = head or text(request_id)
+        self.head = head = head or text(request_id)
+        self.hash = hash_of(head[1:-1].encode())
 
     def traced(self, trace_id: str, span_id: str | None) -> None:
         """Say which trace the request belongs to."""

@@ -20,12 +20,12 @@ from pathlib import Path
 from threading import get_ident
 from typing import IO, NamedTuple, Self
 
-from .catalogue import Event, Field, Level, Observe, declare
+from .catalogue import Event, Field, Level, Measured, declare
 from .exceptions import EXCEPTION_FIELDS, describe
 from .figures.windows import Windows
 from .keeping.keeper import Keeper, tell
 from .keeping.retention import Limits
-from .log import OWN, Fields, Log, NotDurable, StandardError, log, standard_error
+from .log import OWN, Log, NotDurable, StandardError, log, standard_error
 from .losses import Losses
 from .places import let_go, orphaned, take_place
 from .recovery import Recovered, count_recovered, recover
@@ -264,20 +264,20 @@ class EventLog:
             self._lock_file.close()
             self._lock_file = None
 
-    def accept(self, line: bytes, level: int, seq: int, observe: Observe | None, fields: Fields) -> int:
+    def accept(self, line: bytes, level: int, seq: int, request: int, measured: Measured | None) -> int:
         """Take one encoded event, or count it as lost. Called under the log's lock, from any thread."""
-        number = self._ring.put(line, level)
+        number = self._ring.put(line, level, request)
         if not number:
             self._dropped += 1
             self._losses.add(level, seq)
-            if observe is None:
+            if measured is None:
                 return 0
         if get_ident() == self._thread:
-            self._queue.put_nowait((number, level, observe, fields))
+            self._queue.put_nowait((number, level, measured))
         else:
             # When the loop is gone, what lies in the ring is still written at the close.
             with contextlib.suppress(RuntimeError):
-                self._queue.put_from_thread((number, level, observe, fields))
+                self._queue.put_from_thread((number, level, measured))
         return number
 
     def check_durable(self) -> None:
@@ -332,10 +332,11 @@ class EventLog:
         """Take what waits from the queue and count it. Figures may suffer from a bug; neither the log nor who asks must."""
         counted = 0
         observed = []
-        for number, _, observe, fields in self._queue.take():
+        for number, _, measured in self._queue.take():
             counted = number or counted
-            if observe is None:
+            if measured is None:
                 continue
+            observe, fields = measured
             try:
                 if (one := observe(fields)) is not None:
                     observed.append((one, None, number))
@@ -421,10 +422,10 @@ class _Closing(StandardError):
     def __init__(self, events: EventLog) -> None:
         self._events = events
 
-    def accept(self, line: bytes, level: int, seq: int, observe: Observe | None, fields: Fields) -> int:
+    def accept(self, line: bytes, level: int, seq: int, request: int, measured: Measured | None) -> int:
         if level == OWN:
-            return self._events.accept(line, level, seq, observe, fields)
-        return super().accept(line, level, seq, observe, fields)
+            return self._events.accept(line, level, seq, request, measured)
+        return super().accept(line, level, seq, request, measured)
 
 
 _STAMP = '{"timestamp":"2026-01-01T12:34:56.789Z"'

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from orjson import dumps
 
-from .catalogue import LEVELS, PLANS, RESERVED, Level, Observe, Plan
+from .catalogue import LEVELS, PLANS, RESERVED, Level, Measured, Plan
 from .context import Request, current
 from .record import DEL, LINE_LIMIT, MARK, OPTIONS, encode, printable, text
 from .redact import REDACTED, redacted, redacted_fields, secret_name
@@ -38,8 +38,8 @@ class NotDurable(Exception):
 class Sink(Protocol):
     """Where encoded events go."""
 
-    def accept(self, line: bytes, level: int, seq: int, observe: Observe | None, fields: Fields) -> int:
-        """Take one encoded event, and the fields that it was made of where `observe` wants them; its number, 0 when there is no room.
+    def accept(self, line: bytes, level: int, seq: int, request: int, measured: Measured | None) -> int:
+        """Take one encoded event; its number, 0 when there is no room. `request` is the hash of the request that it belongs to.
 
         Never waits, never raises; calls come one at a time.
         """
@@ -54,7 +54,7 @@ class Sink(Protocol):
 class StandardError:
     """The sink before the log is open and after it is closed."""
 
-    def accept(self, line: bytes, level: int, seq: int, observe: Observe | None, fields: Fields) -> int:  # noqa: ARG002
+    def accept(self, line: bytes, level: int, seq: int, request: int, measured: Measured | None) -> int:  # noqa: ARG002
         """Write `line` to standard error, if there still is one."""
         try:
             sys.stderr.buffer.write(line)
@@ -171,7 +171,8 @@ class Log:
             millisecond = int(now() * 1000)
             stamp = self._stamp if millisecond == self._millisecond else self._stamped(millisecond)
             head = f"{stamp}{kind}{request.head}{self._boot}{seq}{self._about}{request.trace}{',' if fields else ''}"
-            return self._sink.accept(head.encode() + body[1:], number, seq, observe, fields)
+            measured = None if observe is None else (observe, fields)
+            return self._sink.accept(head.encode() + body[1:], number, seq, request.hash, measured)
         finally:
             lock.release()
 
@@ -197,7 +198,7 @@ class _Caught:
 
     line = b""
 
-    def accept(self, line: bytes, level: int, seq: int, observe: Observe | None, fields: Fields) -> int:  # noqa: ARG002
+    def accept(self, line: bytes, level: int, seq: int, request: int, measured: Measured | None) -> int:  # noqa: ARG002
         """Keep `line`."""
         self.line = line
         return seq
@@ -211,8 +212,8 @@ class _Caught:
         raise NotDurable
 
 
-_NO_REQUEST = Request("")
-_NO_REQUEST.head = "null"
+_NO_REQUEST = Request("", "null")
+_NO_REQUEST.hash = 0
 _PLENTY = LINE_LIMIT - len(MARK) - 1_000
 """What is left for an event's own fields by the fixed ones, whose names and IDs are cut to 128 bytes each."""
 

@@ -7,7 +7,7 @@ full disk cannot fault the mapping.
 Format, version 1; words are 64 bits in the machine's order:
 
     0       header: MAGIC, bytes of data, number of slots, head, tail, then the owner (see `Owner`) and the losses
-    4,096   slots, two words each: where the line ends; its CRC-32 below its level
+    4,096   slots, two words each: where the line ends; its CRC-32, level (8 bits) and request's hash (24 bits, see `checksum`), lowest first
     …       data: the lines, one after the other, each with its newline; one may wrap around the end
 
 Lines are numbered 1, 2, 3… for the life of the file. Line n has the slot n modulo their number; it lies between the place where
@@ -24,11 +24,13 @@ import fcntl
 import mmap
 import os
 import struct
+import sys
+from array import array
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from .checksum import crc32
+from .checksum import crc32, hashes_in
 
 MAGIC = int.from_bytes(b"CKRING01", "little")
 HEADER_BYTES = 4_096
@@ -41,6 +43,7 @@ _MAGIC, _SIZE, _SLOTS, _HEAD, _TAIL, _PID, _BOOT, _RUN = range(8)
 _LOSSES = 16
 _WORDS = HEADER_BYTES // 8
 _MASK = 0xFFFFFFFF
+_REQUEST_SHIFT = 40
 _MADV_POPULATE_WRITE = 23
 
 
@@ -147,8 +150,8 @@ class Ring:
             for level, share in self._shares.items()
         }
 
-    def put(self, line: bytes, level: int) -> int:
-        """Copy `line` in and return its number; 0 when there is no room for one of that level."""
+    def put(self, line: bytes, level: int, request: int = 0) -> int:
+        """Copy `line` in and return its number; 0 when there is no room for one of that level. `request` is its request's hash."""
         check = crc32(line)
         length = len(line)
         # From here to the publishing store nothing is called, so that no other `put` can come between (a finaliser that logs).
@@ -171,7 +174,7 @@ class Ring:
         words = self._words
         slot = _WORDS + 2 * (number & self._mask)
         words[slot] = place
-        words[slot + 1] = check | above
+        words[slot + 1] = request << _REQUEST_SHIFT | above | check
         self.head = words[_HEAD] = number
         return number
 
@@ -181,7 +184,21 @@ class Ring:
 
     def level_of(self, number: int) -> int:
         """The level of line `number`."""
-        return self._words[_WORDS + 2 * (number & self._mask) + 1] >> 32
+        return self._words[_WORDS + 2 * (number & self._mask) + 1] >> 32 & 0xFF
+
+    def lines(self, first: int, last: int) -> "tuple[array[int], bytes]":
+        """Of the lines from `first` to `last`: the places where they end, and the hashes of their requests, one after the other."""
+        words: array[int] = array("Q")
+        start, end = (HEADER_BYTES + _SLOT_BYTES * (number & self._mask) for number in (first, last + 1))
+        if first <= last and start < end:
+            words.frombytes(self._view[start:end])
+        elif first <= last:  # They go on at the beginning.
+            words.frombytes(self._view[start : self._base])
+            words.frombytes(self._view[HEADER_BYTES:end])
+        others = words[1::2]
+        if sys.byteorder == "big":
+            others.byteswap()
+        return words[::2], hashes_in(others.tobytes(), 8, _REQUEST_SHIFT // 8)
 
     def between(self, start: int, end: int) -> list[memoryview]:
         """What lies between two places, in order, as one slice or two; valid until the tail passes it."""

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from pipeline.blocks import Blocks, compress
 from pipeline.checksum import crc32
 from pipeline.segments import FILE_MODE, FOLDER_MODE, archive_of
-
-from .blocks import Blocks, compress
 
 GoOn = Callable[[], None]
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline import index
 from pipeline.catalogue import Event, Field, declare
 from pipeline.log import Log
 from pipeline.segments import (
@@ -31,7 +32,7 @@ from pipeline.segments import (
     live_segments,
 )
 
-from . import index, retention
+from . import retention
 from .archive import archive
 
 declare(

@@ -17,9 +17,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from pipeline import index
+from pipeline.blocks import BLOCK, Blocks
 from pipeline.checksum import crc32
-from pipeline.keeping import index
-from pipeline.keeping.blocks import BLOCK, Blocks
 from pipeline.segments import ARCHIVED, all_segments, archive_of, is_open, live_segments
 
 from .runs import Seen

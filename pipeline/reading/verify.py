@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.keeping import index
+from pipeline import index
 from pipeline.segments import ARCHIVED, all_segments, boot_of, index_of, is_open, live_segments, number_of
 
 from .gaps import Start, gaps

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import time
+from array import array
 from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
@@ -14,9 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import aiofiles
 
+from pipeline import index
 from pipeline.catalogue import Event, Field, declare
+from pipeline.checksum import HASH_BYTES
 from pipeline.log import Log
-from pipeline.segments import FIRST_LINE_BYTES, create, has_room, segment_name
+from pipeline.segments import FIRST_LINE_BYTES, create, has_room, index_of, segment_name
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncFileIO
@@ -68,6 +71,7 @@ class Segments:
         self._path = folder
         self._opening: bytes | None = None
         self._opened = 0.0
+        self._index: index.Growing | None = None
         self._entry: int | None = None  # the folder, open until the present segment's entry in it is flushed
         self.count = 0
         self.bytes = 0
@@ -120,6 +124,9 @@ class Segments:
             await self.run(path.unlink, True)  # it is our own and holds nothing
             raise
         await self.close()
+        self._index = index.Growing()
+        self._index.wrote(self._opening)
+        self._index.lines(array("Q", [0]), 0, bytes(HASH_BYTES))
         self._file, self._path, self._opening, self._entry = file, path, None, entry
         self._opened = time.monotonic()
         self.bytes = taken
@@ -138,11 +145,23 @@ class Segments:
         finally:
             self.answered += 1
         self.bytes += taken
+        if self._index is not None:
+            self._index.wrote(part[:taken])
         return taken
+
+    def wrote(self, starts: "array[int]", offset: int, hashes: bytes) -> None:
+        """What was written are these lines; see `pipeline.index.Growing.lines`."""
+        if self._index is not None:
+            self._index.lines(starts, offset, hashes)
+
+    def leave_index(self) -> None:
+        """The present segment goes another way than the usual: its index is built from the file, once that is closed."""
+        self._index = None
 
     async def cut(self, length: int) -> None:
         """Take the last `length` bytes back. Only for a line that was begun and is not whole."""
         assert self._file is not None
+        self.leave_index()
         await self.run(os.ftruncate, self._file.fileno(), self.bytes - length)
         self.bytes -= length
 
@@ -153,10 +172,14 @@ class Segments:
         await self._close_entry()
 
     async def close(self) -> None:
-        """Close the present segment, if there is one; what a file throws when it is closed changes nothing."""
+        """Close the present segment, if there is one, and keep its index; what a file throws when it is closed changes nothing."""
         await self._close_entry()
         if self._file is not None:
             file, self._file = self._file, None
+            if self._index is not None:
+                with contextlib.suppress(Exception):  # It can be built again.
+                    await self.run(index.save, self._index.index(), index_of(self._path))
+                self._index = None
             with contextlib.suppress(Exception):  # Whatever it is, the file is no longer ours.
                 await file.close()
 

@@ -13,10 +13,13 @@ import contextlib
 import errno
 import os
 import time
+from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.catalogue import LEVELS, Event, Field, declare
+from pipeline.checksum import HASH_BYTES
 from pipeline.exceptions import EXCEPTION_FIELDS, describe
 from pipeline.log import Log, standard_error
 from pipeline.ring import Ring
@@ -220,6 +223,7 @@ class Writer:
             except (
                 Exception
             ) as error:  # Also what is no OSError: a thread that cannot start, a file closed under us.
+                self._segments.leave_index()
                 self._failed(error)
                 self._refuse(error)
                 await self._make_way(error, attempt)
@@ -242,13 +246,20 @@ class Writer:
             self._failed(another)
 
     async def _append(self, until: int) -> None:
-        progress, write = self._progress, self._segments.write
+        progress, segments, ring = self._progress, self._segments, self._ring
+        if progress.lead:
+            segments.leave_index()
         while progress.lead:
-            progress.lead = progress.lead[await write(progress.lead) :]
+            progress.lead = progress.lead[await segments.write(progress.lead) :]
+        ends, hashes = ring.lines(progress.number + 1, until)
         for start, end in progress.spans(until):
+            offset = segments.bytes - start
             progress.place = start
             while progress.place < end:
-                progress.place += await write(self._ring.between(progress.place, end)[0])
+                progress.place += await segments.write(ring.between(progress.place, end)[0])
+            first, last = bisect_right(ends, start), bisect_right(ends, end)
+            starts = array("Q", [start]) + ends[first : last - 1]
+            segments.wrote(starts, offset, hashes[first * HASH_BYTES : last * HASH_BYTES])
         progress.wrote(until)
 
     async def _write_urgent(self) -> None:
@@ -266,6 +277,7 @@ class Writer:
     async def _append_urgent(self) -> None:
         """The rest of a line that was begun, then errors and what the log tells of itself, wherever they stand in the ring."""
         ring, progress = self._ring, self._progress
+        self._segments.leave_index()
         progress.number = progress.whole()
         if not progress.is_between_lines:
             await self._append(progress.number + 1)
@@ -308,6 +320,7 @@ class Writer:
 
     async def _begin_again(self) -> None:
         """Everything since the last good flush goes to another segment."""
+        self._segments.leave_index()
         await self._segments.close()
         self._progress.begin_again()
 

@@ -22,9 +22,9 @@ from typing import Any
 import uvloop
 
 import server.middleware.access  # noqa: F401 - declares `http_request`
+from pipeline import index
 from pipeline.context import Request, bound
 from pipeline.eventlog import EventLog
-from pipeline.keeping import index
 from pipeline.log import log
 from pipeline.segments import index_of, live_segments
 from tests.bench.contest import Figures, Promise, interleaved, medians, ratio, report, table, told

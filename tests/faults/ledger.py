@@ -11,6 +11,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from pipeline import index
+from pipeline.blocks import BLOCK
 from pipeline.reading.reader import lines
 from pipeline.segments import live_segments
 from tests.faults.emitter import ENTRY
@@ -136,6 +138,7 @@ class Judged(NamedTuple):
     """How many lines are there again."""
     torn: int
     damaged: int
+    """How many lines cannot be read, and how many segments are not what their index says."""
     dropped: int
     """How many losses it tells of."""
     missing: list[tuple[str, int]]
@@ -162,7 +165,18 @@ def judged(folder: Path) -> Judged:
     found = list(events.values())
     dropped = sum(event["count"] for event in found if event["event"] == "events_dropped")
     numbers = Counter(event["n"] for event in found if event["event"] == "emitted")
+    damaged += sum(map(_is_misled, live_segments(folder)))
     return Judged(numbers, copies, torn, damaged, dropped, missing, found)
+
+
+def _is_misled(segment: Path) -> bool:
+    """Whether it has an index that can be believed and says something else of its bytes."""
+    kept = index.load(segment)
+    if kept is None:
+        return False
+    data = segment.read_bytes()
+    built = index.index_blocks(data[at : at + BLOCK] for at in range(0, len(data), BLOCK))
+    return (kept.size, kept.checksums) != (built.size, built.checksums)
 
 
 def _whole_lines(folder: Path) -> int:

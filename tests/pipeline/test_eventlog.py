@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from pipeline import index
+from pipeline.blocks import BLOCK
 from pipeline.catalogue import Event, Field, Observation, declare
+from pipeline.context import Request, bound
 from pipeline.eventlog import EventLog
 from pipeline.log import Log
 from pipeline.reading.reader import lines
@@ -45,6 +48,29 @@ async def test_every_event_is_written_once_and_in_order(log: Log, events: EventL
     assert await events.close()
     assert [event["n"] for event in written()] == list(range(20_000))
     assert [event["seq"] for event in written()] == list(range(2, 20_002))
+
+
+async def test_a_segment_closes_with_its_index(log: Log, folder: Path) -> None:
+    events = await EventLog(folder, log=log, rotation=Rotation(200_000, 3600)).open()
+    for number in range(3_000):
+        with bound(Request(f"r-{number}")):
+            log.info("test_counted", n=number, text="x" * (number % 300))
+        if number % 7 == 0:
+            log.info("test_counted", n=0)
+        if number % 100 == 0:
+            await asyncio.sleep(0.002)
+    await events.close()
+    assert len(live_segments(folder)) > 2
+    for segment in live_segments(folder):
+        kept, data = index.load(segment), segment.read_bytes()
+        assert kept is not None
+        built = index.index_blocks(data[at : at + BLOCK] for at in range(0, len(data), BLOCK))
+        assert (kept.size, kept.checksums) == (built.size, built.checksums)
+        assert len(kept.entries) == 3 * data.count(
+            b"\n"
+        )  # made as it was written: `build` counts no other lines
+        for number in range(3_000):
+            assert kept.blocks(b"r-%d" % number) == built.blocks(b"r-%d" % number)
 
 
 async def test_the_windows_count_what_was_observed(log: Log, events: EventLog) -> None:

@@ -63,6 +63,25 @@ def test_the_number_of_lines_is_bounded_as_their_bytes_are() -> None:
     assert held(ring) == [b"\n"] * 63
 
 
+@given(st.lists(st.integers(2, 40), min_size=1, max_size=150), st.randoms(use_true_random=False))
+def test_it_knows_where_lines_end_and_whose_they_are(lengths: list[int], rng: random.Random) -> None:
+    ring = Ring(2000, SHARES, slots=64)
+    put: dict[int, tuple[int, int]] = {}
+    for length in lengths:
+        request = rng.getrandbits(24)
+        if not (number := ring.put(b"x" * (length - 1) + b"\n", 20, request)):
+            ring.release(rng.randint(ring.tail + 1, ring.head))
+            continue
+        put[number] = ring.place, request
+    first = rng.randint(ring.tail + 1, ring.head)
+    last = rng.randint(first - 1, ring.head)
+    ends, hashes = ring.lines(first, last)
+    expected = [put[number] for number in range(first, last + 1)]
+    assert list(ends) == [place for place, _ in expected]
+    assert hashes == b"".join(request.to_bytes(3, "little") for _, request in expected)
+    assert {one.level for one in ring.held()} == {20}
+
+
 def test_the_next_process_finds_what_was_put(tmp_path: Path) -> None:
     path = tmp_path / "ring"
     with Ring(1000, SHARES, path) as ring:

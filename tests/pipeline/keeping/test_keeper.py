@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from pipeline import index
 from pipeline.catalogue import EVENTS
 from pipeline.eventlog import EventLog
-from pipeline.keeping import index
 from pipeline.keeping.archive import archive
 from pipeline.keeping.keeper import Archived, Deleted, Done, Failed, Indexed, Keeper, tell
 from pipeline.keeping.retention import Limits, disk_bytes

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.keeping import index
+from pipeline import index
+from pipeline.blocks import BLOCK
 from pipeline.keeping.archive import archive
-from pipeline.keeping.blocks import BLOCK
 from pipeline.reading import tail, trace
 from pipeline.reading.gaps import Start, gaps
 from pipeline.reading.reader import backwards, lines, segment_lines

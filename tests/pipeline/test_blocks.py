@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.keeping.blocks import BLOCK, Blocks, compress
+from pipeline.blocks import BLOCK, Blocks, compress
 
 LOG = b"".join(b'{"seq":%d,"text":"%s"}\n' % (number, b"x" * (number % 700)) for number in range(900))
 

@@ -1,8 +1,11 @@
 """An index of a closed segment: in which blocks a request's events are, and what each block's bytes were.
 
-It is built after the segment is closed and holds, in the order of the log, three bytes for each event of a request. To look
-a request up is to search that short string, a hundredth of the log, for three bytes. Nothing is sorted: sorting would cost as
-much as all the rest. What is found is only where to look: the reader reads the block and judges by the event itself.
+It holds, in the order of the log, three bytes for each event. To look a request up is to search that short string, a hundredth of
+the log, for three bytes. Nothing is sorted: sorting would cost as much as all the rest. What is found is only where to look: the
+reader reads the block and judges by the event itself.
+
+Whoever writes a segment has all of that at hand and lets the index grow with it (`Growing`), which costs next to nothing. For a
+segment that did not go the usual way, or whose writer was killed, it is built from the file (`build`).
 
 Format, version 1, integers little-endian; a block is `blocks.BLOCK` bytes:
 
@@ -11,7 +14,8 @@ Format, version 1, integers little-endian; a block is `blocks.BLOCK` bytes:
     u32 x 2         n blocks, m entries
     u32 x n         CRC-32 of each block
     u32 x n         how many entries there are up to the end of each block
-    u24 x m         entries: the low 24 bits of the CRC-32 of the request's ID, for each event in the order of the log
+    u24 x m         entries: the low 24 bits of the CRC-32 of the request's ID, for each event in the order of the log;
+                    an event of no request has zeros, or none
     u32             CRC-32 of everything before
 
 An event belongs to the block in which its line begins. An index that is absent, torn, damaged or of another size than its
@@ -24,20 +28,18 @@ import re
 import struct
 import sys
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.checksum import crc32
-from pipeline.segments import FILE_MODE, FOLDER_MODE, index_of
-
-from .blocks import Blocks
+from .blocks import BLOCK, Blocks
+from .checksum import HASH_BYTES, crc32, hash_of, hashes_in
+from .segments import FILE_MODE, FOLDER_MODE, index_of
 
 MAGIC = b"CKINDEX1"
 _HEADER = struct.Struct("<8sQII")
-_ENTRY = 3
 # As the encoder writes it, found by a rare letter: that halves the time. A match too many costs an entry, one too few an event.
 _IDS = re.compile(rb'quest_id": ?"([^"]+)')
 _LONGEST_LINE = 1 << 16
@@ -53,12 +55,12 @@ class Index(NamedTuple):
 
     def blocks(self, request_id: bytes) -> list[int]:
         """The blocks in which events of that request can begin, ascending; in no other is there one."""
-        wanted = (crc32(request_id) & 0xFFFFFF).to_bytes(_ENTRY, "little")
+        wanted = hash_of(request_id).to_bytes(HASH_BYTES, "little")
         found: list[int] = []
         at = self.entries.find(wanted)
         while at >= 0:
-            if at % _ENTRY == 0:
-                block = bisect_right(self.ends, at // _ENTRY)
+            if at % HASH_BYTES == 0:
+                block = bisect_right(self.ends, at // HASH_BYTES)
                 if block not in found[-1:]:
                     found.append(block)
             at = self.entries.find(wanted, at + 1)
@@ -95,12 +97,42 @@ def _add(entries: list[bytes], ids: list[bytes]) -> int:
     hashes = array("I", map(crc32, ids))
     if sys.byteorder == "big":
         hashes.byteswap()
-    words = hashes.tobytes()
-    short = bytearray(_ENTRY * len(ids))
-    for byte in range(_ENTRY):  # columns at a time, which is quicker than entry by entry
-        short[byte::_ENTRY] = words[byte::4]
-    entries.append(bytes(short))
+    entries.append(hashes_in(hashes.tobytes(), 4))
     return len(ids)
+
+
+class Growing:
+    """The index of a segment that is being written; it is told of every byte, and of every line in order."""
+
+    def __init__(self) -> None:
+        self._size = self._checksum = self._count = 0
+        self._checksums, self._ends = array("I"), array("I")
+        self._entries: list[bytes] = []
+
+    def wrote(self, part: bytes | memoryview) -> None:
+        """These bytes came next."""
+        left = memoryview(part)
+        while left:
+            piece = left[: BLOCK - self._size % BLOCK]
+            left = left[len(piece) :]
+            self._size += len(piece)
+            self._checksum = crc32(piece, self._checksum)
+            if self._size % BLOCK == 0:
+                self._checksums.append(self._checksum)
+                self._checksum = 0
+
+    def lines(self, starts: "array[int]", offset: int, hashes: bytes) -> None:
+        """Lines came that begin at the bytes `starts`, ascending and each plus `offset`, of requests with these `hashes`."""
+        while starts and (end := (len(self._ends) + 1) * BLOCK) <= starts[-1] + offset:
+            self._ends.append(self._count + bisect_left(starts, end - offset))
+        self._count += len(starts)
+        self._entries.append(hashes)
+
+    def index(self) -> Index:
+        """The index of what there is."""
+        checksums = self._checksums + array("I", [self._checksum] * (self._size % BLOCK > 0))
+        ends = self._ends + array("I", [self._count] * (len(checksums) - len(self._ends)))
+        return Index(self._size, checksums, ends, b"".join(self._entries))
 
 
 def build(segment: Path) -> Index:
@@ -118,7 +150,7 @@ def save(index: Index, path: Path) -> None:
     """Keep `index` at `path`: whole, or not at all. Raises ``OSError``."""
     body = b"".join(
         (
-            _HEADER.pack(MAGIC, index.size, len(index.checksums), len(index.entries) // _ENTRY),
+            _HEADER.pack(MAGIC, index.size, len(index.checksums), len(index.entries) // HASH_BYTES),
             _packed(index.checksums),
             _packed(index.ends),
             index.entries,
@@ -149,7 +181,7 @@ def load(segment: Path) -> Index | None:
     magic, size, blocks, entries = _HEADER.unpack_from(data)
     ends_at = _HEADER.size + 4 * blocks
     entries_at = ends_at + 4 * blocks
-    if magic != MAGIC or len(data) != entries_at + _ENTRY * entries + 4:
+    if magic != MAGIC or len(data) != entries_at + HASH_BYTES * entries + 4:
         return None
     return Index(
         size,

@@ -1,5 +1,8 @@
 """The index: it leads to every event of a request, and is not believed when it is not what was kept."""
 
+from array import array
+from bisect import bisect_right
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.keeping import index
-from pipeline.keeping.blocks import BLOCK
+from pipeline import index
+from pipeline.blocks import BLOCK
+from pipeline.checksum import hash_of
 from pipeline.record import encode
 from pipeline.segments import index_of, segment_name
 
@@ -47,6 +51,33 @@ def test_every_event_of_a_request_is_where_the_index_says(events: list[tuple[str
     for (request_id, _), place in zip(events, places(lines), strict=True):
         if request_id is not None:
             assert place in built.blocks(request_id.encode())
+
+
+@given(LINES, st.lists(st.integers(1, 2 * BLOCK)), st.integers(0, 1 << 40))
+@settings(max_examples=150, deadline=None)
+def test_an_index_that_grows_with_its_segment_says_what_one_of_the_whole_file_says(
+    events: list[tuple[str | None, int]], cuts: list[int], offset: int
+) -> None:
+    lines = [line(number, request_id, length) for number, (request_id, length) in enumerate(events)]
+    data = b"".join(lines)
+    growing = index.Growing()
+    starts = [0, *accumulate(map(len, lines))]
+    done = told = 0
+    for cut in [*cuts, len(data)]:  # whatever was written at once
+        growing.wrote(data[done : done + cut])
+        done = min(len(data), done + cut)
+        until = bisect_right(starts, done) - 1
+        hashes = (0 if one is None else hash_of(one.encode()) for one, _ in events[told:until])
+        places = array("Q", [offset + start for start in starts[told:until]])
+        growing.lines(places, -offset, b"".join(one.to_bytes(3, "little") for one in hashes))
+        told = until
+    grown, built = growing.index(), index.index_blocks(in_blocks(data))
+    assert (grown.size, grown.checksums) == (built.size, built.checksums)
+    for request_id, _ in events:
+        if request_id is not None:
+            found = built.blocks(request_id.encode())
+            assert found
+            assert grown.blocks(request_id.encode()) == found
 
 
 @pytest.mark.parametrize("slack", [-1, 0, 1])
