@@ -185,7 +185,7 @@ class EventLog:
             self._log,
             ring,
             self._queue,
-            Segments(self._log, self.folder, self._rotation, self._executor),
+            Segments(self._log, self.folder, self._rotation, self._executor, self._keeper_executor),
             Reserve(self.folder),
             about=about,
             linger_seconds=self._linger,
@@ -237,7 +237,6 @@ class EventLog:
         writer, *others = self._tasks
         self._tasks = []
         self._keeper.stop()
-        self._keeper_executor.shutdown(wait=False, cancel_futures=True)
         for task in others:
             task.cancel()
         self._writer.stop()
@@ -249,6 +248,7 @@ class EventLog:
             standard_error.error(
                 "log_closed_early", waiting_events=self._writer.waiting, waiting_bytes=self._ring.used
             )
+            self._keeper_executor.shutdown(wait=False)
             self._unlock()
             return False
         self._log.direct(None, level="WARNING")
@@ -256,6 +256,7 @@ class EventLog:
         self._ring.own(None)
         self._ring.close()
         self._executor.shutdown(wait=False)
+        self._keeper_executor.shutdown(wait=False)
         self._unlock()
         return True
 

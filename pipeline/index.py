@@ -32,6 +32,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from itertools import accumulate
 from pathlib import Path
+from threading import get_native_id
 from typing import NamedTuple
 
 from .blocks import BLOCK, Blocks
@@ -157,7 +158,7 @@ def save(index: Index, path: Path) -> None:
         )
     )
     path.parent.mkdir(mode=FOLDER_MODE, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = path.with_name(f".{path.name}.{get_native_id()}")
     try:
         with open(unfinished, "wb", opener=lambda name, flags: os.open(name, flags, FILE_MODE)) as file:
             file.write(body + struct.pack("<I", crc32(body)))

@@ -60,13 +60,19 @@ class SegmentGone(Exception):
 
 
 class Segments:
-    """What one process start writes to `folder`: its present segment, and the next when that is due."""
+    """What one process start writes to `folder`: its present segment, and the next when that is due.
 
-    def __init__(self, log: Log, folder: Path, rotation: Rotation, executor: Executor) -> None:
+    `executor` does all that is waited for; `spare` keeps the indexes, which nobody waits for.
+    """
+
+    def __init__(
+        self, log: Log, folder: Path, rotation: Rotation, executor: Executor, spare: Executor
+    ) -> None:
         self._log = log
         self._folder = folder
         self._rotation = rotation
         self._executor = executor
+        self._spare = spare
         self._file: AsyncFileIO | None = None
         self._path = folder
         self._opening: bytes | None = None
@@ -172,13 +178,13 @@ class Segments:
         await self._close_entry()
 
     async def close(self) -> None:
-        """Close the present segment, if there is one, and keep its index; what a file throws when it is closed changes nothing."""
+        """Close the present segment, if there is one; what a file throws when it is closed changes nothing."""
         await self._close_entry()
         if self._file is not None:
             file, self._file = self._file, None
             if self._index is not None:
-                with contextlib.suppress(Exception):  # It can be built again.
-                    await self.run(index.save, self._index.index(), index_of(self._path))
+                with contextlib.suppress(RuntimeError):  # No thread can be started just now.
+                    self._spare.submit(_keep, self._index.index(), index_of(self._path))
                 self._index = None
             with contextlib.suppress(Exception):  # Whatever it is, the file is no longer ours.
                 await file.close()
@@ -194,6 +200,11 @@ class Segments:
             return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
         finally:
             self.answered += 1
+
+
+def _keep(grown: index.Index, path: Path) -> None:
+    with contextlib.suppress(OSError):  # It can be built from the file.
+        index.save(grown, path)
 
 
 def _sync(file: int, path: Path, entry: int | None) -> None:

@@ -18,7 +18,7 @@ from pipeline.context import Request, bound
 from pipeline.eventlog import EventLog
 from pipeline.log import Log
 from pipeline.reading.reader import lines
-from pipeline.segments import FolderInUse, live_segments
+from pipeline.segments import FolderInUse, index_of, live_segments
 from pipeline.writing.stream import Rotation, Segments
 
 from .conftest import Read
@@ -62,6 +62,8 @@ async def test_a_segment_closes_with_its_index(log: Log, folder: Path) -> None:
     await events.close()
     assert len(live_segments(folder)) > 2
     for segment in live_segments(folder):
+        while not index_of(segment).exists():  # by a thread that nobody waits for
+            await asyncio.sleep(0.01)
         kept, data = index.load(segment), segment.read_bytes()
         assert kept is not None
         built = index.index_blocks(data[at : at + BLOCK] for at in range(0, len(data), BLOCK))
