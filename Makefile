@@ -80,7 +80,7 @@ bench: setup $(VENV)/bench.stamp ## Measure start-up, questions, events and requ
 .PHONY: faults
 faults: setup $(VENV)/dev.stamp ## Break it hundreds of times: kill, power cut, full, hung and dying disks (needs root)
 	@$(VENV)/bin/python tests/system.py install
-	@FAULTS=long $(VENV)/bin/python -m pytest tests/faults --timeout 1800
+	@FAULTS=long $(VENV)/bin/python -m pytest tests/faults tests/server/test_workers.py --timeout 1800
 
 .PHONY: load
 load: setup $(VENV)/dev.stamp ## Send locust's visitors to a running server (URL=, USERS=, SECONDS=)
