@@ -17,6 +17,7 @@ from pathlib import Path
 from pipeline.eventlog import EventLog
 from pipeline.log import NotDurable, log
 from pipeline.writing.stream import Rotation
+from tests.faults.unprotected import PROTECTIONS
 
 ENTRY = struct.Struct("=qq")
 
@@ -37,7 +38,10 @@ async def main() -> int:
     parser.add_argument("--ring-bytes", type=int, default=1 << 20)
     parser.add_argument("--eat", action="store_true", help="more and more memory")
     parser.add_argument("--close-seconds", type=float, default=5)
+    parser.add_argument("--without", choices=PROTECTIONS, help="take that protection away")
     options = parser.parse_args()
+    if options.without:
+        PROTECTIONS[options.without]()
     log.identify(boot=options.boot, version="test", config="test")
     events = await EventLog(
         options.folder,

@@ -65,18 +65,24 @@ def test_a_full_disk_is_no_matter_of_those_who_ask(tmp_path: Path) -> None:
     assert during < 2 * before + NOISE_MS
 
 
+def known_and_on_disk(emitter: Emitter, disk: Path) -> tuple[set[int], set[int]]:
+    """What was acknowledged while the disk was full, and of that what was on it a second later, while it still was."""
+    emitter.wait_for(5)
+    with filled(disk):
+        emitter.read_for(2.5)
+        known = set(emitter.numbers())
+        emitter.read_for(1.1)
+        return known, known & judged(disk / "log").numbers.keys()
+
+
+ERRORS = ("--level", "error", "--pause", "0.1", "--burst", "5", "--seconds", "4")
+
+
 def test_errors_find_room_on_a_full_disk(tmp_path: Path) -> None:
     with tmpfs(tmp_path / "disk", "1m") as disk:
-        with Emitter(
-            disk / "log", tmp_path / "state", "full", 1, "--level", "error", "--pause", "0.1", "--burst", "5", "--seconds", "4",
-        ) as emitter:  # fmt: skip
-            emitter.wait_for(5)
-            with filled(disk):
-                emitter.read_for(2.5)
-                known = set(emitter.numbers())
-                emitter.read_for(1.1)
-                on_disk = judged(disk / "log").numbers.keys()
-                assert known <= on_disk
+        with Emitter(disk / "log", tmp_path / "state", "full", 1, *ERRORS) as emitter:
+            known, on_disk = known_and_on_disk(emitter, disk)
+            assert known == on_disk
             entries = emitter.acknowledged()
             assert emitter.process.returncode == 0, emitter.stderr
         found = judged(disk / "log")
@@ -115,3 +121,27 @@ def test_writing_resumes_by_itself_and_what_was_lost_is_told(
             else:
                 assert found.dropped > 0
         assert [event["event"] for event in emitter.told()] == ["log_write_failed"]
+
+
+def test_without_the_reserve_the_same_harness_misses_the_errors(tmp_path: Path) -> None:
+    with (
+        tmpfs(tmp_path / "disk", "1m") as disk,
+        Emitter(disk / "log", tmp_path / "state", "full", 1, *ERRORS, "--without", "reserve") as emitter,
+    ):
+        known, on_disk = known_and_on_disk(emitter, disk)
+        assert on_disk < known
+
+
+def test_without_the_count_of_losses_the_same_harness_sees_that_they_are_untold(tmp_path: Path) -> None:
+    with tmpfs(tmp_path / "disk", "2m") as disk:
+        log = disk / "log"
+        options = ("--ring-bytes", "70000", "--pause", "0.01", "--without", "losses")
+        with Emitter(log, tmp_path / "state", "full", 1, *options) as emitter:
+            emitter.wait_for(5)
+            with filled(disk):
+                emitter.read_for(1.5)
+            until_resumed(log, meanwhile=emitter.read_for)
+            emitter.stop()
+            emitter.entries()
+        found = judged(log)
+        assert len(found.missing) > found.dropped == 0

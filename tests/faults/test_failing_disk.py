@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.segments import live_segments
 from tests.faults.disks import new_disk
-from tests.faults.ledger import Emitter, judged
+from tests.faults.ledger import Emitter, Judged, judged
 from tests.harness import exchange, request_bytes, running
 
 
@@ -43,19 +43,40 @@ def test_writes_that_fail_for_a_while_lose_nothing(tmp_path: Path, error: str) -
     assert outages == ([] if error == "EINTR" else [error])
 
 
-def test_a_write_that_is_cut_short_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_without_another_try_the_same_harness_sees_the_loss(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    options = ("--pause", "0.05", "--segment-bytes", "3000000", "--seconds", "2", "--burst", "5")
+    with Emitter(log, tmp_path / "state", "failing", 1, *options, "--without", "retrying") as emitter:
+        emitter.wait_for(10)
+        with writes_failing(emitter, log, "error=EIO:when=2..4"):
+            emitter.entries()
+    found = judged(log)
+    assert len(found.missing) > found.dropped
+
+
+def with_writes_cut_short(tmp_path: Path, *options: str) -> tuple[list[int], Judged]:
     """No file may be longer than so much: each write there is short first, and then refused."""
     log = tmp_path / "log"
     with Emitter(
         log, tmp_path / "state", "short", 1, "--seconds", "2", "--segment-bytes", "100000000", "--pause", "0.001",
-        "--ring-bytes", "70000", under=("prlimit", "--fsize=6000000:6000000"),
+        "--ring-bytes", "70000", *options, under=("prlimit", "--fsize=6000000:6000000"),
     ) as emitter:  # fmt: skip
         entries = emitter.acknowledged()
         assert emitter.process.returncode == 0, emitter.stderr
-    found = judged(log)
+    return entries, judged(log)
+
+
+def test_a_write_that_is_cut_short_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    entries, found = with_writes_cut_short(tmp_path)
     lost = set(entries) - found.numbers.keys()
     assert len(found.missing) == found.dropped >= len(lost)
     assert found.damaged == 0
+
+
+def test_without_the_rest_the_same_harness_sees_half_a_line(tmp_path: Path) -> None:
+    _, found = with_writes_cut_short(tmp_path, "--without", "short_writes")
+    assert found.torn + found.damaged > 0
+    assert len(found.missing) > found.dropped
 
 
 def test_when_the_device_dies_the_server_answers_and_ends(tmp_path: Path) -> None:

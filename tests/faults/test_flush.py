@@ -41,6 +41,16 @@ def test_what_a_failed_flush_was_to_save_is_in_the_next_segment(
     assert 0 < found.copies <= (20 if durable else 600)
 
 
+def test_without_writing_it_again_the_same_harness_finds_it_nowhere_else(tmp_path: Path) -> None:
+    under = strace("fdatasync:error=EIO:when=2")
+    options = ("--seconds", "1.9", "--pause", "0.05", "--without", "rewriting")
+    with Emitter(tmp_path / "log", tmp_path / "state", "flush", 1, *options, under=under) as emitter:
+        emitter.entries()
+    found = judged(tmp_path / "log")
+    assert [event["event"] for event in found.events].count("log_write_resumed") == 1
+    assert found.copies == 0
+
+
 @pytest.mark.parametrize("durable", [(), ("--durable",)])
 def test_a_disk_that_never_flushes_is_no_flood_and_no_lie(tmp_path: Path, durable: tuple[str, ...]) -> None:
     log, state = tmp_path / "log", tmp_path / "state"

@@ -62,6 +62,19 @@ def test_after_the_folder_is_gone_nothing_of_the_last_second_is(
     assert all(segment.read_bytes().startswith(b'{"timestamp"') for segment in live_segments(log))
 
 
+def test_without_the_look_at_its_name_the_same_harness_sees_what_went_with_the_file(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    options = ("--segment-bytes", "10000000", "--pause", "0.01", "--burst", "5", "--without", "looking")
+    with Emitter(log, tmp_path / "state", "folder", 1, *options) as emitter:
+        emitter.wait_for(100)
+        moment = time.monotonic_ns()
+        emptied(log)
+        emitter.read_for(1.7)
+        emitter.stop()
+        entries = emitter.entries()
+    assert not {n for n, at in entries if at >= moment} <= judged(log).numbers.keys()
+
+
 def test_without_a_free_inode_the_segment_stays_in_use(tmp_path: Path) -> None:
     with tmpfs(tmp_path / "disk", "8m", inodes=12) as disk:
         log = disk / "log"
@@ -79,6 +92,16 @@ def test_without_a_free_inode_the_segment_stays_in_use(tmp_path: Path) -> None:
         told = [event for event in found.events if event["event"] == "rotation_postponed"]
         assert [event["errno"] for event in told] == ["ENOSPC"]
         assert emitter.told() == []
+
+
+def test_without_postponing_the_same_harness_sees_an_outage(tmp_path: Path) -> None:
+    with tmpfs(tmp_path / "disk", "8m", inodes=12) as disk:
+        options = ("--segment-bytes", "20000", "--pause", "0.01", "--without", "postponing")
+        with Emitter(disk / "log", tmp_path / "state", "inodes", 1, *options) as emitter:
+            emitter.read_for(4)
+            emitter.kill()
+            emitter.entries()
+        assert [event["event"] for event in emitter.told()] == ["log_write_failed"]
 
 
 def test_while_the_folder_takes_no_new_file_the_segment_stays_in_use(tmp_path: Path) -> None:

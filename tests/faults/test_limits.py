@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -84,6 +85,17 @@ def test_a_segment_waits_for_a_file_and_nothing_else_does(tmp_path: Path) -> Non
     assert set(entries) <= found.numbers.keys()
     assert (found.missing, found.damaged, found.torn, found.copies) == ([], 0, 0, 0)
     assert [event["errno"] for event in found.events if event["event"] == "rotation_postponed"] == ["EMFILE"]
+
+
+def test_the_limit_on_threads_is_one(tmp_path: Path) -> None:
+    code = "import sys, threading; sys.stdin.read(1); threading.Thread().start()"
+    with cgroup("pids", "pids.max", "max") as group:
+        command = [*within(group), sys.executable, "-c", code]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            time.sleep(0.5)
+            (group / "pids.max").write_text("1")
+            _, told = process.communicate(b"x")
+    assert b"can't start new thread" in told
 
 
 def test_with_no_thread_to_be_had_nothing_is_lost(tmp_path: Path) -> None:

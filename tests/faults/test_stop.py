@@ -11,6 +11,16 @@ from tests.faults.load import under_load
 from tests.harness import running
 
 
+def test_the_same_harness_sees_what_an_end_without_a_stop_and_a_ring_loses(tmp_path: Path) -> None:
+    with running(tmp_path, LOG_LINGER_MS="1000") as server, under_load(server, "/nowhere") as load:
+        time.sleep(0.7)
+        server.kill()
+        load.stop()
+        found = server.events()
+    answered = load.statuses()["/nowhere", 404]
+    assert sum(event["event"] == "http_request" for event in found) < answered
+
+
 @pytest.mark.parametrize("signals", [1, 3])
 @pytest.mark.parametrize("segment_bytes", ["65536", "67108864"])
 def test_a_stop_at_peak_loses_nothing(tmp_path: Path, signals: int, segment_bytes: str) -> None:
