@@ -27,9 +27,9 @@ from .keeping.keeper import Keeper, tell
 from .keeping.retention import Limits
 from .log import OWN, Log, NotDurable, StandardError, log, standard_error
 from .losses import Losses
-from .places import let_go, orphaned, take_place
+from .places import Place, let_go, orphaned, take_place
 from .recovery import Recovered, count_recovered, recover
-from .ring import Owner, Ring
+from .ring import Owner
 from .segments import FOLDER_MODE, FolderInUse, lock_folder
 from .waiting import WAKE, WaitingEvents
 from .writing.reserve import Reserve
@@ -193,7 +193,8 @@ class EventLog:
             make_folder=self._make_folder,
         )
         lines = b"".join(found.lines for _, found in recovered)
-        self._writer.lead(lines, ring.head, then=lambda: let_go(orphans))
+        left = [(one.ring.owner, found) for one, found in recovered]
+        self._writer.lead(lines, ring.head, then=lambda: self._tell_recovered(left, orphans))
         self._log.direct(self, level=self._level)
         try:
             await self._writer.open()
@@ -207,7 +208,9 @@ class EventLog:
         if windows.failure is not None:
             self._log.error("figures_not_kept", reason=str(windows.failure))
         for one, found in recovered:
-            self._tell_recovered(one.ring, found)
+            self._lost += found.damaged
+            if one.ring.owner is not None:
+                self._tell_losses(Losses(one.ring.losses), of_boot=one.ring.owner.boot)
         ring.own(Owner(self._log.boot, self._run, os.getpid()))
         self._tasks = [
             self._loop.create_task(self._write(), name="event-log-writer"),
@@ -215,20 +218,18 @@ class EventLog:
             self._loop.create_task(self._keep(), name="event-log-keeper"),
         ]
 
-    def _tell_recovered(self, ring: Ring, found: Recovered) -> None:
-        """What became of the process that wrote a ring before."""
-        self._lost += found.damaged
-        if (dead := ring.owner) is None:
-            return
-        if found.missing or found.damaged:
-            self._log.own(
-                "events_recovered",
-                of_boot=dead.boot,
-                pid=dead.pid,
-                count=found.missing,
-                damaged=found.damaged,
-            )
-        self._tell_losses(Losses(ring.losses), of_boot=dead.boot)
+    def _tell_recovered(self, left: list[tuple[Owner | None, Recovered]], orphans: list[Place]) -> None:
+        """What dead processes left is in the log for good. Not told before, or a start that is killed meanwhile would have told of nothing."""
+        for dead, found in left:
+            if dead is not None and (found.missing or found.damaged):
+                self._log.own(
+                    "events_recovered",
+                    of_boot=dead.boot,
+                    pid=dead.pid,
+                    count=found.missing,
+                    damaged=found.damaged,
+                )
+        let_go(orphans)
 
     async def close(self, seconds: float = 5.0) -> bool:
         """Write what waits and close. False when the disk did not take it within `seconds`; the loss is told."""

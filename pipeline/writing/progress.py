@@ -111,7 +111,7 @@ class Progress:
 
     def flushed(self, number: int) -> None:
         """Everything written up to that line is safe: the ring need not hold it any longer."""
-        self._ring.release(number)
         if self._then is not None:
-            self._then()
+            self._then()  # before the release: a kill in between repeats it
             self._then, self._recovered = None, (b"", 0)
+        self._ring.release(number)
