@@ -127,6 +127,8 @@ class Emitter:
         self.kill()
         self.process.wait(30)
         self._ledger.close()
+        if self.process.stderr is not None:
+            self.process.stderr.close()
 
 
 class Judged(NamedTuple):
