@@ -100,11 +100,11 @@ def test_each_line_arrives_once_while_the_log_rotates(
 ) -> None:
     shipper.start()
     server.start()
-    ask(server, 300)
+    while segments(server) <= 5:  # the faster they are asked, the fewer: a batch is never divided
+        ask(server, 100)
     assert server.stop() == 0
     expected = all_shipped(server, shipper, target)
     assert target.lines == expected
-    assert segments(server) > 5
     assert max(map(len, expected)) > 4_000
 
 
@@ -140,8 +140,8 @@ def test_each_line_arrives_once_though_the_shipper_was_down_over_rotations_and_a
     ask(server, 100)
     server.kill()
     server.start()
-    ask(server, 100)
-    assert segments(server) >= before + 3
+    while segments(server) < before + 3:
+        ask(server, 100)
     shipper.start()
     ask(server, 30)
     assert server.stop() == 0
