@@ -52,9 +52,6 @@ Observed = tuple[str, float, bool, bool]
 
 Observe = Callable[[Mapping[str, Any]], Observed | None]
 
-Measured = tuple[Observe, Mapping[str, Any]]
-"""An event that may measure a response: what is to be asked of its fields, later, and the fields."""
-
 
 class Plan(NamedTuple):
     """An event as `log` uses it: names it may pass as they are, and names to search for secrets."""

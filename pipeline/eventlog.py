@@ -20,12 +20,12 @@ from pathlib import Path
 from threading import get_ident
 from typing import IO, NamedTuple, Self
 
-from .catalogue import Event, Field, Level, Measured, declare
+from .catalogue import Event, Field, Level, Observe, declare
 from .exceptions import EXCEPTION_FIELDS, describe
 from .figures.windows import Windows
 from .keeping.keeper import Keeper, tell
 from .keeping.retention import Limits
-from .log import OWN, Log, NotDurable, StandardError, log, standard_error
+from .log import OWN, Fields, Log, NotDurable, StandardError, log, standard_error
 from .losses import Losses
 from .places import Place, let_go, orphaned, take_place
 from .recovery import Recovered, count_recovered, recover
@@ -266,20 +266,20 @@ class EventLog:
             self._lock_file.close()
             self._lock_file = None
 
-    def accept(self, line: bytes, level: int, seq: int, request: int, measured: Measured | None) -> int:
+    def accept(self, line: bytes, level: int, request: int, observe: Observe | None, fields: Fields) -> int:
         """Take one encoded event, or count it as lost. Called under the log's lock, from any thread."""
         number = self._ring.put(line, level, request)
         if not number:
             self._dropped += 1
-            self._losses.add(level, seq)
-            if measured is None:
+            self._losses.add(level, self._log.seq)
+            if observe is None:
                 return 0
         if get_ident() == self._thread:
-            self._queue.put_nowait((number, level, measured))
+            self._queue.put_nowait((number, level, observe, fields))
         else:
             # When the loop is gone, what lies in the ring is still written at the close.
             with contextlib.suppress(RuntimeError):
-                self._queue.put_from_thread((number, level, measured))
+                self._queue.put_from_thread((number, level, observe, fields))
         return number
 
     def check_durable(self) -> None:
@@ -334,14 +334,13 @@ class EventLog:
         """Take what waits from the queue and count it. Figures may suffer from a bug; neither the log nor who asks must."""
         counted = 0
         observed = []
-        for number, _, measured in self._queue.take():
+        for number, _, observe, fields in self._queue.take():
             counted = number or counted
-            if measured is None:
+            if observe is None:
                 continue
-            observe, fields = measured
             try:
                 if (one := observe(fields)) is not None:
-                    observed.append((one, None, number))
+                    observed.append(one)
             except Exception as error:
                 standard_error.error("windows_failed", **describe(error))
         try:
@@ -424,10 +423,10 @@ class _Closing(StandardError):
     def __init__(self, events: EventLog) -> None:
         self._events = events
 
-    def accept(self, line: bytes, level: int, seq: int, request: int, measured: Measured | None) -> int:
+    def accept(self, line: bytes, level: int, request: int, observe: Observe | None, fields: Fields) -> int:
         if level == OWN:
-            return self._events.accept(line, level, seq, request, measured)
-        return super().accept(line, level, seq, request, measured)
+            return self._events.accept(line, level, request, observe, fields)
+        return super().accept(line, level, request, observe, fields)
 
 
 _STAMP = '{"timestamp":"2026-01-01T12:34:56.789Z"'

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from orjson import dumps
 
-from .catalogue import LEVELS, PLANS, RESERVED, Level, Measured, Plan
+from .catalogue import LEVELS, PLANS, RESERVED, Level, Observe, Plan
 from .context import Request, current
 from .record import DEL, LINE_LIMIT, MARK, OPTIONS, encode, printable, text
 from .redact import REDACTED, redacted, redacted_fields, secret_name
@@ -38,9 +38,10 @@ class NotDurable(Exception):
 class Sink(Protocol):
     """Where encoded events go."""
 
-    def accept(self, line: bytes, level: int, seq: int, request: int, measured: Measured | None) -> int:
-        """Take one encoded event; its number, 0 when there is no room. `request` is the hash of the request that it belongs to.
+    def accept(self, line: bytes, level: int, request: int, observe: Observe | None, fields: Fields) -> int:
+        """Take one encoded event; its number, 0 when there is no room.
 
+        `request` is the hash of the request that it belongs to; `fields` are those that it was made of, where `observe` wants them.
         Never waits, never raises; calls come one at a time.
         """
 
@@ -54,14 +55,14 @@ class Sink(Protocol):
 class StandardError:
     """The sink before the log is open and after it is closed."""
 
-    def accept(self, line: bytes, level: int, seq: int, request: int, measured: Measured | None) -> int:  # noqa: ARG002
+    def accept(self, line: bytes, level: int, request: int, observe: Observe | None, fields: Fields) -> int:  # noqa: ARG002
         """Write `line` to standard error, if there still is one."""
         try:
             sys.stderr.buffer.write(line)
             sys.stderr.buffer.flush()
         except (OSError, ValueError, AttributeError):
             return 0  # Nobody is left to tell.
-        return seq
+        return 1
 
     def check_durable(self) -> None:
         """It never is."""
@@ -79,7 +80,8 @@ class Log:
         self._lock = threading.RLock()  # re-entrant: a finaliser may log
         self._threshold = LEVELS["INFO"]
         self._sink: Sink = StandardError()
-        self._seq = 0
+        self.seq = 0
+        """The number of the last event."""
         self._millisecond = -1
         self._second = -1
         self._stamp = self._prefix = ""
@@ -98,7 +100,7 @@ class Log:
             self.boot = boot
             self._boot = f',"boot":{text(boot)},"seq":'
             self._about = f',"version":{text(version)},"config":{text(config)}'
-            self._seq = 0
+            self.seq = 0
 
     def debug(self, event: str, /, **fields: Any) -> None:
         """Record a detail that matters only to who develops."""
@@ -167,12 +169,11 @@ class Log:
         lock = self._lock
         lock.acquire()  # half the time of `with`
         try:
-            seq = self._seq = self._seq + 1
+            seq = self.seq = self.seq + 1
             millisecond = int(now() * 1000)
             stamp = self._stamp if millisecond == self._millisecond else self._stamped(millisecond)
             head = f"{stamp}{kind}{request.head}{self._boot}{seq}{self._about}{request.trace}{',' if fields else ''}"
-            measured = None if observe is None else (observe, fields)
-            return self._sink.accept(head.encode() + body[1:], number, seq, request.hash, measured)
+            return self._sink.accept(head.encode() + body[1:], number, request.hash, observe, fields)
         finally:
             lock.release()
 
@@ -198,10 +199,10 @@ class _Caught:
 
     line = b""
 
-    def accept(self, line: bytes, level: int, seq: int, request: int, measured: Measured | None) -> int:  # noqa: ARG002
+    def accept(self, line: bytes, level: int, request: int, observe: Observe | None, fields: Fields) -> int:  # noqa: ARG002
         """Keep `line`."""
         self.line = line
-        return seq
+        return 1
 
     def check_durable(self) -> None:
         """It never is."""

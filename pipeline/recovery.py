@@ -64,7 +64,7 @@ def count_recovered(windows: Windows, found: Recovered, head: int) -> None:
             continue
         with contextlib.suppress(Exception):  # An event of another version, without what is asked of it.
             if (observation := plan.observe(event)) is not None:
-                windows.observe(observation, number=number)
+                windows.observe(observation)
     windows.commit(head)
 
 

@@ -6,13 +6,14 @@ as the load rises.
 
 import asyncio
 from collections import deque
+from typing import Any
 
-from .catalogue import Measured
+from .catalogue import Observe
 
-Waiting = tuple[int, int, Measured | None]
+Waiting = tuple[int, int, Observe | None, dict[str, Any]]
 """One event: its number in the ring (0 when there was no room for it), its level, and what the windows need to count it."""
 
-WAKE: Waiting = (0, 0, None)
+WAKE: Waiting = (0, 0, None, {})
 """No event: something else to look at."""
 
 

@@ -1,14 +1,14 @@
 """What the server's responses were like: totals since ever, and windows over the last 1, 5 and 15 minutes, by route and in all.
 
 Each worker counts into a figures file of its own (see `file`), and whichever is asked adds up all of them. Totals outlive
-the process, however it ends: `observe` is told the number that an event has in the worker's ring, `commit` stores totals and
-that number in one step, and after a kill the events that the ring still has are observed again if they are beyond `counted`.
+the process, however it ends: `commit` is told up to which event of the worker's ring they count, and stores totals and that number
+in one step; after a kill the events that the ring still has are observed again if they are beyond `counted`.
 The windows of a worker that has been silent for ten seconds do not count any more; its totals always do.
 
     windows = Windows(state_dir / "worker-1.windows")
-    windows.observe(Observation("/", 12.5, error=False, limited=False), number=1042)      # from any thread
-    windows.commit()                                                                      # once a batch, in one thread
-    windows.tick()                                                                        # once a second, in the same
+    windows.observe(Observation("/", 12.5, error=False, limited=False))      # from any thread
+    windows.commit(1042)                                                     # once a batch, in one thread
+    windows.tick()                                                           # once a second, in the same
 """
 
 import time
@@ -60,10 +60,6 @@ SILENT_SECONDS = 10
 _BOUND_OF = [sum(middle(number) > bound for bound in BOUNDS_MS) for number in range(BUCKETS)]
 
 
-Waiting = tuple[Observed, float | None, int]
-"""An observation, when the response ended if that is not now, and its event's number."""
-
-
 class Summary(NamedTuple):
     """One window as it stands: durations in milliseconds, the rate in percent."""
 
@@ -109,7 +105,7 @@ class Windows:
         before = [at if self._file.same_boot else 0.0 for at, _ in begun.last]
         self._last_at = [-1.0] * (LAST - len(before)) + before
         self._last_ms = [0.0] * (LAST - len(before)) + [ms for _, ms in begun.last]
-        self._waiting: list[Waiting] = []
+        self._waiting: list[Observed] = []
         self._file.live(second)
 
     @property
@@ -127,19 +123,16 @@ class Windows:
         """Why the figures are in private memory although a file was asked for."""
         return self._file.failure
 
-    def observe(self, observation: Observed, at: float | None = None, number: int = 0) -> None:
-        """Count a response that ended `at` (seconds of the clock, None for now), at the next commit.
+    def observe(self, observation: Observed) -> None:
+        """Count a response, at the next commit."""
+        self._waiting.append(observation)
 
-        `number` is its event's in the ring; 0 when it has no place there.
-        """
-        self._waiting.append((observation, at, number))
-
-    def observe_all(self, observed: Iterable[Waiting]) -> None:
+    def observe_all(self, observed: Iterable[Observed]) -> None:
         """As `observe`, for many."""
         self._waiting += observed
 
     def commit(self, counted: int | None = None) -> None:
-        """Count what was observed, for good. `counted` says up to which event, if not to the last that was observed."""
+        """Count what was observed, for good. `counted` says up to which event of the ring that is, if further than before."""
         self._count()
         if counted is not None and counted != self._counted:
             self._counted, self._changed = counted, True
@@ -229,16 +222,11 @@ class Windows:
             return
         del self._waiting[: len(found)]  # Other threads may have added more.
         now = self._clock()
-        # What was not told when it ended did so now; only what waits here through the end of a second is told.
-        ends = self._next_second
-        if now >= ends and found[0][1] is None:
-            ends = self._advance(now)
+        if now >= self._next_second:
+            self._advance(now)
         rows, bound_of = self._rows, _BOUND_OF
         scale, offset, smallest, largest = SCALE, OFFSET, SMALLEST_MS, LARGEST_MS
-        for (route, duration_ms, error, limited), at, _ in found:
-            if at is not None and at >= ends:
-                self._rolling.counted = True
-                ends = self._advance(min(at, now))
+        for route, duration_ms, error, limited in found:
             counts, totals = rows.get(route) or rows[self._name(route)]
             if smallest < duration_ms < largest:
                 column = floor(log(duration_ms) * scale + offset)
@@ -253,14 +241,12 @@ class Windows:
                 totals[ERRORS] += 1.0
             if limited:
                 totals[LIMITED] += 1.0
-        self._last_ms = (self._last_ms + [one[0][1] for one in found[-LAST:]])[-LAST:]
+        self._last_ms = (self._last_ms + [one[1] for one in found[-LAST:]])[-LAST:]
         self._last_at = (self._last_at + [now] * len(found))[-LAST:]
-        self._counted = next((one[2] for one in reversed(found) if one[2]), self._counted)
         self._changed = self._rolling.counted = True
 
-    def _advance(self, now: float) -> int:
+    def _advance(self, now: float) -> None:
         self._next_second = self._rolling.advance(int(now))
-        return self._next_second
 
     def _name(self, route: str) -> str:
         """Under which name a route is counted that is new, or has a name too long, or comes after the first hundred."""

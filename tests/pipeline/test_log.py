@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from pipeline.bridge import Bridge
-from pipeline.catalogue import PLANS, Event, Field, Measured, Observation, Observed, declare
+from pipeline.catalogue import PLANS, Event, Field, Observation, Observe, Observed, declare
 from pipeline.context import Request, bound
 from pipeline.eventlog import EventLog
-from pipeline.log import Log, NotDurable
+from pipeline.log import Fields, Log, NotDurable
 from pipeline.log import log as shared_log
 
 from .conftest import Read
@@ -25,11 +25,11 @@ class Kept:
         self.lines: list[bytes] = []
         self.observed: list[Observed] = []
 
-    def accept(self, line: bytes, level: int, seq: int, request: int, measured: Measured | None) -> int:  # noqa: ARG002
+    def accept(self, line: bytes, level: int, request: int, observe: Observe | None, fields: Fields) -> int:  # noqa: ARG002
         self.lines.append(line)
-        if measured is not None and (observation := measured[0](measured[1])) is not None:
+        if observe is not None and (observation := observe(fields)) is not None:
             self.observed.append(observation)
-        return seq
+        return 1
 
     def check_durable(self) -> None:
         raise NotDurable

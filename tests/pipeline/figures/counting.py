@@ -25,11 +25,9 @@ class Apart(Windows):
 def main(folder: Path, how: str) -> None:
     windows = (Windows if how == "whole" else Apart)(folder / "worker-1.windows")
     for number in count(windows.counted + 1):
-        windows.observe(
-            Observation(f"/{number % 5}", float(number % 50), number % 7 == 0, limited=False), number=number
-        )
-        if number % 3 == 0:
-            windows.commit()
+        windows.observe(Observation(f"/{number % 5}", float(number % 50), number % 7 == 0, limited=False))
+        if number % 3 == 0 or number % 1_000 == 0:
+            windows.commit(number)
             print(number, flush=True)
         if number % 1_000 == 0:
             windows.tick()

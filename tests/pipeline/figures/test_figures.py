@@ -9,6 +9,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
@@ -64,13 +65,13 @@ def moments(file: FiguresFile, work: Callable[[], None]) -> list[bytes]:
 def pages_of_a_killed_commit() -> tuple[Page | None, Page | None, list[Page | None]]:
     windows = Windows()
     for number in range(1, 40):
-        windows.observe(observation(number), number=number)
-    windows.commit()
+        windows.observe(observation(number))
+    windows.commit(39)
     before = windows._file.page()
     for number in range(40, 90):
-        windows.observe(observation(number), number=number)
-    windows.observe(Observation("/new", 1.0, error=True, limited=False), number=90)
-    found = [reading(state).page() for state in moments(windows._file, windows.commit)]
+        windows.observe(observation(number))
+    windows.observe(Observation("/new", 1.0, error=True, limited=False))
+    found = [reading(state).page() for state in moments(windows._file, partial(windows.commit, 90))]
     return before, windows._file.page(), found
 
 
@@ -153,7 +154,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Totals
     windows = Windows(path, clock, boot="one")
     states = []
     for number in range(1, 400):
-        windows.observe(observation(number), number=number)
+        windows.observe(observation(number))
+        windows.commit(number)
         states.append(windows.totals())
         clock.now += 0.1
     windows.close()

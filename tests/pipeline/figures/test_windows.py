@@ -61,7 +61,8 @@ def test_each_window_holds_exactly_its_minutes_and_its_quantiles_are_within_one_
     for _ in range(6_000):
         clock.now += rng.expovariate(4.0)
         duration, error = rng.lognormvariate(3, 1.2), rng.random() < 0.05
-        windows.observe(observed("/a", duration, error=error), clock.now)
+        windows.observe(observed("/a", duration, error=error))
+        windows.commit()
         truth.append((int(clock.now), duration, error))
         if rng.random() < 0.02:
             for minutes, summary in windows.summaries().items():
@@ -86,14 +87,6 @@ def test_a_window_is_empty_when_its_time_has_passed(clock: Clock) -> None:
     assert seen == [[1, 1, 1], [0, 1, 1], [0, 1, 1], [0, 0, 1], [0, 0, 1], [0, 0, 0]]
     assert windows.totals().requests == 1
     assert windows.summaries()[15].p99_ms == 0.0
-
-
-def test_what_comes_in_one_batch_counts_in_the_seconds_in_which_it_ended(clock: Clock) -> None:
-    windows = Windows(clock=clock)
-    for second in range(120):
-        windows.observe(observed("/a", 1.0), clock.now + second)
-    clock.now += 120
-    assert [windows.summaries()[minutes].requests for minutes in MINUTES] == [59, 120, 120]
 
 
 def test_the_average_is_over_the_last_hundred() -> None:
@@ -224,8 +217,8 @@ def test_windows_and_totals_outlive_the_process(worker: Worker, clock: Clock) ->
     with closing(worker(1)) as before:
         for _ in range(500):
             clock.now += 1.7
-            before.observe(observed("/a", clock.now, error=True), number=int(clock.now))
-            before.commit()
+            before.observe(observed("/a", clock.now, error=True))
+            before.commit(int(clock.now))
         expected = before.summaries(), before.by_route(), before.totals(), before.counted
     after = worker(1)
     assert (after.summaries(), after.by_route(), after.totals(), after.counted) == expected
@@ -261,14 +254,14 @@ def test_after_the_machine_started_again_the_windows_are_empty_and_the_totals_ar
     assert after.totals().average_ms == 15.0, "responses of before are older than any of now"
 
 
-def test_the_number_that_is_stored_is_that_of_the_last_event_with_a_place_in_the_ring(worker: Worker) -> None:
+def test_the_number_that_is_stored_is_the_one_that_was_committed_with_the_totals(worker: Worker) -> None:
     windows = worker(1)
-    for number in (41, 42, 0):
-        windows.observe(observed("/a", 1.0), number=number)
-    assert windows.counted == 0, "nothing is counted before it is committed"
-    windows.commit()
+    windows.observe(observed("/a", 1.0))
+    windows.commit(42)
+    windows.observe(observed("/a", 1.0))
+    windows.tick()
     assert (windows.counted, worker(1).counted) == (42, 42)
-    windows.commit(counted=0)  # The ring was begun anew.
+    windows.commit(0)  # The ring was begun anew.
     assert (windows.counted, worker(1).counted) == (0, 0)
 
 
