@@ -11,6 +11,7 @@ disk: what was observed is counted with each batch, each second, and whenever so
 
 import asyncio
 import contextlib
+import errno
 import os
 import platform
 import time
@@ -18,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from threading import get_ident
-from typing import IO, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self
 
 from .catalogue import Event, Field, Level, Observe, declare
 from .exceptions import EXCEPTION_FIELDS, describe
@@ -246,6 +247,7 @@ class EventLog:
             await asyncio.wait_for(asyncio.shield(writer), seconds)
         except TimeoutError:
             self._log.direct(_Closing(self), level="WARNING")
+            self._writer.refuse(TimeoutError(errno.ETIMEDOUT, "the log was closed"))
             standard_error.error(
                 "log_closed_early", waiting_events=self._writer.waiting, waiting_bytes=self._ring.used
             )
@@ -266,12 +268,14 @@ class EventLog:
             self._lock_file.close()
             self._lock_file = None
 
-    def accept(self, line: bytes, level: int, request: int, observe: Observe | None, fields: Fields) -> int:
+    def accept(  # noqa: PLR0917 - the way of every event: a tuple would cost
+        self, line: bytes, level: int, seq: int, request: int, observe: Observe | None, fields: Fields
+    ) -> int:
         """Take one encoded event, or count it as lost. Called under the log's lock, from any thread."""
         number = self._ring.put(line, level, request)
         if not number:
             self._dropped += 1
-            self._losses.add(level, self._log.seq)
+            self._losses.add(level, seq)
             if observe is None:
                 return 0
         if get_ident() == self._thread:
@@ -399,14 +403,12 @@ class EventLog:
         self._tell_losses(self._losses)
 
     def _tell_losses(self, losses: Losses, of_boot: str | None = None) -> None:
-        told = losses.told()
-        if not told:
-            return
-        dropped = self._dropped
         of = {"of_boot": of_boot} if of_boot else {}
-        self._log.own("events_dropped", **told, **of)
-        if self._dropped == dropped:  # Else there was no room even for this: it is told with the next ones.
-            losses.forget()
+        with self._log.lock:  # Whoever logs meanwhile may lose something, too.
+            told = losses.told()
+            # Without room even for this it is told with the next ones.
+            if told and self._log.own("events_dropped", **told, **of):
+                losses.forget()
 
     def _make_folder(self) -> None:
         """The folder again, after somebody deleted it."""
@@ -423,10 +425,10 @@ class _Closing(StandardError):
     def __init__(self, events: EventLog) -> None:
         self._events = events
 
-    def accept(self, line: bytes, level: int, request: int, observe: Observe | None, fields: Fields) -> int:
+    def accept(self, line: bytes, level: int, seq: int, *rest: Any) -> int:
         if level == OWN:
-            return self._events.accept(line, level, request, observe, fields)
-        return super().accept(line, level, request, observe, fields)
+            return self._events.accept(line, level, seq, *rest)
+        return super().accept(line, level, seq, *rest)
 
 
 _STAMP = '{"timestamp":"2026-01-01T12:34:56.789Z"'

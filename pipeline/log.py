@@ -38,7 +38,9 @@ class NotDurable(Exception):
 class Sink(Protocol):
     """Where encoded events go."""
 
-    def accept(self, line: bytes, level: int, request: int, observe: Observe | None, fields: Fields) -> int:
+    def accept(  # noqa: PLR0917 - the way of every event: a tuple would cost
+        self, line: bytes, level: int, seq: int, request: int, observe: Observe | None, fields: Fields
+    ) -> int:
         """Take one encoded event; its number, 0 when there is no room.
 
         `request` is the hash of the request that it belongs to; `fields` are those that it was made of, where `observe` wants them.
@@ -55,14 +57,14 @@ class Sink(Protocol):
 class StandardError:
     """The sink before the log is open and after it is closed."""
 
-    def accept(self, line: bytes, level: int, request: int, observe: Observe | None, fields: Fields) -> int:  # noqa: ARG002
+    def accept(self, line: bytes, level: int, seq: int, *_: Any) -> int:  # noqa: ARG002
         """Write `line` to standard error, if there still is one."""
         try:
             sys.stderr.buffer.write(line)
             sys.stderr.buffer.flush()
         except (OSError, ValueError, AttributeError):
             return 0  # Nobody is left to tell.
-        return 1
+        return seq
 
     def check_durable(self) -> None:
         """It never is."""
@@ -77,11 +79,11 @@ class Log:
     """One program's events. A module takes the shared `log`; `eventlog` directs it to disk."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # re-entrant: a finaliser may log
+        self.lock = threading.RLock()
+        """Held while an event gets its number and its place. Re-entrant: a finaliser may log."""
         self._threshold = LEVELS["INFO"]
         self._sink: Sink = StandardError()
-        self.seq = 0
-        """The number of the last event."""
+        self._seq = 0
         self._millisecond = -1
         self._second = -1
         self._stamp = self._prefix = ""
@@ -90,17 +92,17 @@ class Log:
 
     def direct(self, sink: Sink | None, *, level: Level = "INFO") -> None:
         """Send events to `sink` from now on; None is standard error."""
-        with self._lock:
+        with self.lock:
             self._sink = sink or StandardError()
             self._threshold = LEVELS[level]
 
     def identify(self, *, boot: str, version: str, config: str) -> None:
         """Name the process start whose events these are; `seq` begins at 1 again."""
-        with self._lock:
+        with self.lock:
             self.boot = boot
             self._boot = f',"boot":{text(boot)},"seq":'
             self._about = f',"version":{text(version)},"config":{text(config)}'
-            self.seq = 0
+            self._seq = 0
 
     def debug(self, event: str, /, **fields: Any) -> None:
         """Record a detail that matters only to who develops."""
@@ -138,7 +140,7 @@ class Log:
     def line(self, level: Level, event: str, **fields: Any) -> bytes:
         """The next event as a line that the caller writes itself; it has its place in `seq`."""
         caught = _Caught()
-        with self._lock:
+        with self.lock:
             sink, self._sink = self._sink, caught
             try:
                 self._emit(level, OWN, event, fields)
@@ -166,14 +168,14 @@ class Log:
             body = encode(fields, _PLENTY)
         kinds = self._kinds[level]
         kind = kinds[event] if event in kinds else self._kind(level, event)
-        lock = self._lock
+        lock = self.lock
         lock.acquire()  # half the time of `with`
         try:
-            seq = self.seq = self.seq + 1
+            seq = self._seq = self._seq + 1
             millisecond = int(now() * 1000)
             stamp = self._stamp if millisecond == self._millisecond else self._stamped(millisecond)
             head = f"{stamp}{kind}{request.head}{self._boot}{seq}{self._about}{request.trace}{',' if fields else ''}"
-            return self._sink.accept(head.encode() + body[1:], number, request.hash, observe, fields)
+            return self._sink.accept(head.encode() + body[1:], number, seq, request.hash, observe, fields)
         finally:
             lock.release()
 
@@ -199,10 +201,10 @@ class _Caught:
 
     line = b""
 
-    def accept(self, line: bytes, level: int, request: int, observe: Observe | None, fields: Fields) -> int:  # noqa: ARG002
+    def accept(self, line: bytes, level: int, seq: int, *_: Any) -> int:  # noqa: ARG002
         """Keep `line`."""
         self.line = line
-        return 1
+        return seq
 
     def check_durable(self) -> None:
         """It never is."""

@@ -31,10 +31,14 @@ _FROM, _TO, _FIRST = range(3)
 
 
 class Losses:
-    """Losses since they were last told. The record of them may itself find no room: only `forget` what was taken."""
+    """Losses since they were last told. The record of them may itself find no room: only `forget` what was taken.
+
+    Calls come one at a time, under the log's lock.
+    """
 
     def __init__(self, words: memoryview) -> None:
         self._words = words
+        self._told = words.tolist()
 
     def add(self, rank: int, seq: int) -> None:
         """One more, of that rank."""
@@ -45,7 +49,7 @@ class Losses:
 
     def told(self) -> dict[str, Any]:
         """The fields of `events_dropped`; none when nothing was lost."""
-        words = self._words.tolist()
+        words = self._told = self._words.tolist()
         by_level: dict[str, int] = {}
         for name, count in zip(_NAMES, words[_FIRST:], strict=False):
             if count:
@@ -56,5 +60,9 @@ class Losses:
         return {"from_seq": words[_FROM], "to_seq": words[_TO], "count": count, "by_level": by_level}
 
     def forget(self) -> None:
-        """They are told."""
-        self._words[:] = memoryview(bytes(8 * len(self._words))).cast("Q")
+        """What `told` said last is told; what was lost since then, while that was written, is still to be."""
+        words = self._words
+        for place in range(_FIRST, len(words)):
+            words[place] -= self._told[place]
+        if not any(words[_FIRST:]):
+            words[_FROM] = words[_TO] = 0

@@ -49,11 +49,10 @@ def take_place(state: Path, ring_bytes: int) -> tuple[Place, list[tuple[str, str
         path = _ring_file(state, worker)
         damaged: list[tuple[str, str]] = []
         try:
+            aside = path.with_name(f"{path.name}.damaged-{int(time.time())}")
             try:
-                ring = Ring(ring_bytes, SHARES, path)
+                ring = Ring(ring_bytes, SHARES, path, aside=aside)
             except Damaged as damage:
-                aside = path.with_name(f"{path.name}.damaged-{int(time.time())}")
-                path.rename(aside)
                 damaged.append((aside.name, str(damage)))
                 ring = Ring(ring_bytes, SHARES, path)
         except RingInUse:

@@ -64,7 +64,8 @@ def count_recovered(windows: Windows, found: Recovered, head: int) -> None:
             continue
         with contextlib.suppress(Exception):  # An event of another version, without what is asked of it.
             if (observation := plan.observe(event)) is not None:
-                windows.observe(observation)
+                route, duration_ms, error, limited = observation
+                windows.observe((str(route), float(duration_ms), bool(error), bool(limited)))
     windows.commit(head)
 
 
@@ -74,14 +75,16 @@ def logged(folder: Path, boots: Iterable[str], enough: int) -> set[tuple[Any, An
     left = dict.fromkeys(boots, enough)
     for segment in reversed(live_segments(folder)):
         boot = segment.name.removesuffix(SUFFIX).rsplit("-", 2)[1]
-        if left.get(boot, 0) > 0:
-            lines = _last_lines(segment, left[boot])
-            left[boot] -= segment.stat().st_size
-        else:
-            lines = _recovered_lines(segment)
-        for line in lines:
-            if (event := _parsed(line)) is not None:
-                there.add((event.get("boot"), event.get("seq")))
+        # One may be archived meanwhile, by another worker's keeper: at worst its lines are told again, which readers drop.
+        with contextlib.suppress(FileNotFoundError):
+            if left.get(boot, 0) > 0:
+                lines = _last_lines(segment, left[boot])
+                left[boot] -= segment.stat().st_size
+            else:
+                lines = _recovered_lines(segment)
+            for line in lines:
+                if (event := _parsed(line)) is not None:
+                    there.add((event.get("boot"), event.get("seq")))
     return there
 
 

@@ -79,21 +79,30 @@ class Ring:
     """
 
     def __init__(
-        self, size: int, shares: Mapping[int, float], path: Path | None = None, *, slots: int = SLOTS
+        self,
+        size: int,
+        shares: Mapping[int, float],
+        path: Path | None = None,
+        *,
+        slots: int = SLOTS,
+        aside: Path | None = None,
     ) -> None:
         """Open the ring at `path`, or make it `size` bytes long.
 
-        A ring that is there is taken as it is, whatever its size, so that what it holds can be read; `renew` comes later.
+        A ring that is there is taken as it is, whatever its size, so that what it holds can be read; `renew` comes later. One that is
+        damaged is moved `aside`, if that is given, before anybody else can have it. With a `size` of 0 none is made.
         Raises ``RingInUse``, ``Damaged`` and ``OSError``.
         """
         self._shares = dict(shares)
         self._file = None if path is None else _taken(path)
         try:
-            if self._file is None or os.fstat(self._file).st_size == 0:
+            if self._file is None or (size and os.fstat(self._file).st_size == 0):
                 self._format(size, slots)
             else:
                 self._load()
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Damaged) and path is not None and aside is not None:
+                path.rename(aside)
             self.close()
             raise
 
@@ -105,7 +114,11 @@ class Ring:
             self._map = mmap.mmap(-1, length)
         else:
             os.ftruncate(self._file, 0)
-            os.posix_fallocate(self._file, 0, length)
+            try:
+                os.posix_fallocate(self._file, 0, length)
+            except OSError:
+                os.ftruncate(self._file, 0)  # It is no ring, and no damaged one.
+                raise
             self._map = mmap.mmap(self._file, length)
             # Pages are brought in now, not one by one while events come; where the kernel cannot (before Linux 5.14), then.
             with contextlib.suppress(OSError):
@@ -299,13 +312,17 @@ class Ring:
 
 def _taken(path: Path) -> int:
     """The file at `path`, made if need be, locked for this process; its descriptor."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(file)
-        raise RingInUse(str(path)) from None
-    return file
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            raise RingInUse(str(path)) from None
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file), path.stat()):
+                return file
+        os.close(file)  # Whoever had it moved it aside.
 
 
 def _word(text: str) -> int:

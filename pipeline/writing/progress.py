@@ -111,7 +111,10 @@ class Progress:
 
     def flushed(self, number: int) -> None:
         """Everything written up to that line is safe: the ring need not hold it any longer."""
-        if self._then is not None:
-            self._then()  # before the release: a kill in between repeats it
-            self._then, self._recovered = None, (b"", 0)
-        self._ring.release(number)
+        then, self._then = self._then, None
+        try:
+            if then is not None:
+                self._recovered = (b"", 0)
+                then()  # before the release: a kill in between repeats it
+        finally:
+            self._ring.release(number)

@@ -28,7 +28,7 @@ from pipeline.waiting import WAKE, WaitingEvents
 
 from .durable import Durable
 from .outage import Outage, symbol
-from .progress import Progress
+from .progress import Progress, Span
 from .reserve import Reserve, is_full
 from .stream import SegmentGone, Segments
 
@@ -102,7 +102,7 @@ class Writer:
         self._before_batch = before_batch
         self._make_folder = make_folder
         self._progress = Progress(ring)
-        self._opening = (0, 0)  # the place of the line that opens the segment, or is to open the next
+        self._opening: Span | None = None  # of the line that opens the segment, or is to open the next
         self._durable = Durable()
         self.outage = Outage(log)
         self._flushed_at = time.monotonic()
@@ -156,7 +156,7 @@ class Writer:
         if self._silent_looks >= SILENT_SECONDS:
             silent = TimeoutError(errno.ETIMEDOUT, "the disk does not answer")
             self._failed(silent)
-            self._refuse(silent)
+            self.refuse(silent)
 
     @property
     def waiting(self) -> int:
@@ -225,7 +225,7 @@ class Writer:
             ) as error:  # Also what is no OSError: a thread that cannot start, a file closed under us.
                 self._segments.leave_index()
                 self._failed(error)
-                self._refuse(error)
+                self.refuse(error)
                 await self._make_way(error, attempt)
                 await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)])
                 attempt += 1
@@ -288,7 +288,11 @@ class Writer:
             line = memoryview(b"".join(ring.between(start, end)))
             taken = await self._segments.write(line)
             if taken < len(line):  # Half a line in the middle of a segment would be damage.
-                await self._segments.cut(taken)
+                try:
+                    await self._segments.cut(taken)
+                except OSError:
+                    await self._begin_again()
+                    raise
                 return
             progress.wrote_ahead(span)
 
@@ -308,7 +312,7 @@ class Writer:
             self._flushed_at = time.monotonic()
             self._failed(error)
             if self._failed_flushes > 1:
-                self._refuse(error)
+                self.refuse(error)
             await self._begin_again()
             return False
         self._failed_flushes = 0
@@ -370,7 +374,8 @@ class Writer:
 
     def _take_back(self) -> None:
         """The line of a segment that was not begun is written in its turn: kept for the next, it would be missing for as long as that takes."""
-        if self._segments.forget_opening():
+        # One that found no room in the ring is kept, or its number would be missing for good.
+        if self._opening is not None and self._segments.forget_opening():
             self._progress.take_back(self._opening)
 
     def _postpone(self, error: OSError) -> None:
@@ -383,6 +388,7 @@ class Writer:
         fields = {"segment": segment, "previous": previous, **self._about, "padding": ""}
         number = self._log.own("segment_opened", **fields)
         if not number:  # A ring that is full to the brim needs a segment all the same.
+            self._opening = None
             return self._log.line("INFO", "segment_opened", **fields)
         self._opening = self._ring.end_of(number - 1), self._ring.end_of(number)
         self._progress.wrote_ahead(self._opening)
@@ -391,7 +397,8 @@ class Writer:
     def _failed(self, error: Exception) -> None:
         self.outage.begin(error, self._ring.used)
 
-    def _refuse(self, error: Exception) -> None:
+    def refuse(self, error: Exception) -> None:
+        """Tell whoever waits for a flush that it will not come."""
         self._durable.refuse(symbol(error))
 
     def _resumed(self) -> None:

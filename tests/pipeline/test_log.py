@@ -25,11 +25,19 @@ class Kept:
         self.lines: list[bytes] = []
         self.observed: list[Observed] = []
 
-    def accept(self, line: bytes, level: int, request: int, observe: Observe | None, fields: Fields) -> int:  # noqa: ARG002
+    def accept(
+        self,
+        line: bytes,
+        level: int,  # noqa: ARG002
+        seq: int,
+        request: int,  # noqa: ARG002
+        observe: Observe | None,
+        fields: Fields,
+    ) -> int:
         self.lines.append(line)
         if observe is not None and (observation := observe(fields)) is not None:
             self.observed.append(observation)
-        return 1
+        return seq
 
     def check_durable(self) -> None:
         raise NotDurable
