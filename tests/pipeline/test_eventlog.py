@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import stat
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from pipeline.blocks import BLOCK
 from pipeline.catalogue import Event, Field, Observation, declare
 from pipeline.context import Request, bound
 from pipeline.eventlog import EventLog
-from pipeline.log import Log
+from pipeline.log import Log, NotDurable
 from pipeline.reading.reader import lines
 from pipeline.segments import FolderInUse, index_of, live_segments
+from pipeline.writing.reserve import Reserve
 from pipeline.writing.stream import Rotation, Segments
 
 from .conftest import Read
@@ -339,3 +341,117 @@ async def test_who_logs_after_the_end_is_heard_on_standard_error(
     await events.close()
     log.warning("too_late")
     assert json.loads(capsysbinary.readouterr().err)["event"] == "too_late"
+
+
+async def test_whoever_waits_for_a_hung_disk_at_a_close_is_told_that_it_is_in_vain(
+    log: Log, events: EventLog
+) -> None:
+    disk = HungDisk(events._writer._segments)
+    waiting = asyncio.create_task(log.durable("test_counted", n=1))
+    while not disk.writes:
+        await asyncio.sleep(0.001)
+    assert not await events.close(0.2)
+    with pytest.raises(NotDurable):
+        await asyncio.wait_for(waiting, 5)
+    disk.let_go.set()
+
+
+async def test_threads_that_lose_events_while_losses_are_told_are_told_of_exactly(
+    log: Log, folder: Path
+) -> None:
+    events = await EventLog(folder, log=log, ring_bytes=1 << 16, linger_seconds=0).open()
+    stop = threading.Event()
+
+    def hammer() -> None:
+        while not stop.wait(0.0003):
+            for _ in range(50):
+                log.info("hammered", text="x" * 1_000)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(5e-6)
+    threads = [threading.Thread(target=hammer) for _ in range(2)]
+    try:
+        for thread in threads:
+            thread.start()
+        await asyncio.sleep(1)
+    finally:
+        stop.set()
+        for thread in threads:
+            await asyncio.to_thread(thread.join)
+        sys.setswitchinterval(interval)
+    await asyncio.sleep(0.1)
+    dropped = events.status().dropped
+    assert await events.close(20)
+    found = [line.event for line in lines(folder) if line.event is not None]
+    assert dropped > 0
+    assert sum(event["count"] for event in found if event["event"] == "events_dropped") == dropped
+    assert max(event["seq"] for event in found) - len(found) == dropped
+
+
+async def test_after_a_line_that_was_taken_in_part_and_cannot_be_taken_back_comes_another_segment(
+    log: Log, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = await EventLog(folder, log=log).open()
+    write, room = Segments.write, [1 << 20]
+
+    async def into_what_room_there_is(self: Segments, part: memoryview) -> int:
+        if room[0] <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        part = part[: room[0]]
+        room[0] -= len(part)
+        return await write(self, part)
+
+    async def not_at_all(self: Segments, length: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Segments, "write", into_what_room_there_is)
+    monkeypatch.setattr(Segments, "cut", not_at_all)
+    monkeypatch.setattr(Reserve, "take_again", lambda _: room[0] > 1_000)
+    log.info("before")
+    await asyncio.sleep(1)
+    room[0] = 0
+    log.info("waits")
+    await asyncio.sleep(0.2)
+    log.error("begun", text="x" * 300)
+    room[0] = 150
+    await asyncio.sleep(0.5)
+    log.error("after")
+    room[0] = 1 << 20
+    assert await events.close(10)
+    found = list(lines(folder))
+    assert [line.fault for line in found if line.fault not in {None, "torn"}] == []
+    names = [line.event["event"] for line in found if line.event is not None]
+    assert {"before", "waits", "begun", "after"} <= set(names)
+    assert len(live_segments(folder)) > 1
+
+
+async def test_the_opening_of_a_segment_for_which_the_ring_had_no_room_is_kept_until_it_is_written(
+    log: Log, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = await EventLog(folder, log=log, rotation=Rotation(20_000, 3600)).open()
+    put, failing = events._ring.put, [True]
+
+    def full_for_openings(line: bytes, level: int, request: int = 0) -> int:
+        return 0 if b'"segment_opened"' in line else put(line, level, request)
+
+    begin = Segments.begin
+
+    async def fails_once(self: Segments, first_line: Any) -> None:
+        if failing[0]:
+            failing[0] = False
+            self._opening = self._opening or first_line(self.count + 1, self.name)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        await begin(self, first_line)
+
+    monkeypatch.setattr(events._ring, "put", full_for_openings)
+    monkeypatch.setattr(Segments, "begin", fails_once)
+    monkeypatch.setattr("pipeline.writing.writer._ROTATION_RETRY_SECONDS", 0.05)
+    for _ in range(4):
+        for _ in range(100):
+            log.info("filling", text="x" * 300)
+        await asyncio.sleep(0.1)
+    assert await events.close(10)
+    found = [line.event for line in lines(folder) if line.event is not None]
+    dropped = sum(event["count"] for event in found if event["event"] == "events_dropped")
+    assert [event["event"] for event in found].count("rotation_postponed") == 1
+    assert max(event["seq"] for event in found) - len(found) == dropped

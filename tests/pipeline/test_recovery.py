@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from pipeline.catalogue import Event, Field, Observation, declare
 from pipeline.eventlog import EventLog
 from pipeline.log import Log
-from pipeline.places import SHARES
+from pipeline.losses import Losses
+from pipeline.places import SHARES, take_place
 from pipeline.reading.reader import lines
 from pipeline.recovery import logged, recover
 from pipeline.ring import Damaged, Owner, Ring
+from pipeline.segments import segment_name
 
 
 @pytest.fixture(autouse=True)
@@ -164,3 +166,73 @@ def test_whatever_the_log_holds_asking_it_never_fails(
     for number, piece in enumerate(pieces):
         (folder / f"events-2026010{number % 9 + 1}T000000000Z-dead01-{number}.jsonl").write_bytes(piece)
     logged(folder, {"dead01", "other1"}, 1_000)
+
+
+async def test_a_line_with_a_value_that_cannot_be_counted_is_in_the_log_and_stops_no_start(
+    folder: Path,
+) -> None:
+    folder.mkdir()
+    with Ring(1 << 16, SHARES, folder / "worker-1.ring") as ring:
+        ring.own(Owner("dead01", "run", 4711))
+        for seq, odd in enumerate((5, None, "long", [1], 7), start=1):
+            assert ring.put(line("dead01", seq, n=odd), 20)
+    _, requests = await opened_and_closed(folder, "next01")
+    assert requests == 2
+    assert [event["n"] for event in written(folder) if event.get("recovered")] == [5, None, "long", [1], 7]
+
+
+def test_a_segment_that_is_archived_meanwhile_is_passed_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.mkdir()
+    segments = [folder / segment_name(1_700_000_000 + number, "dead01", number) for number in (1, 2, 3)]
+    for number, segment in enumerate(segments, start=1):
+        segment.write_bytes(line("dead01", number))
+
+    def just_before(_: Path) -> list[Path]:
+        segments[1].unlink()
+        return segments
+
+    monkeypatch.setattr("pipeline.recovery.live_segments", just_before)
+    assert logged(folder, {"dead01"}, 1 << 20) == {("dead01", 1), ("dead01", 3)}
+
+
+async def test_an_empty_ring_that_a_full_disk_left_is_no_ring(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "worker-3.ring").touch()
+    await opened_and_closed(folder, "next01")
+    with Ring(1 << 16, SHARES, folder / "worker-3.ring") as ring:
+        assert ring.head == 0
+
+
+def test_two_who_find_the_same_damaged_ring_do_not_share_a_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "worker-1.ring").write_bytes(b"x" * 10_000)
+    rename, second = Path.rename, []
+
+    def while_the_other_comes(path: Path, aside: Path) -> Path:
+        second.append(take_place(tmp_path, 1 << 16)[0])
+        return rename(path, aside)
+
+    monkeypatch.setattr(Path, "rename", while_the_other_comes)
+    first, damaged = take_place(tmp_path, 1 << 16)
+    assert (first.worker, second[0].worker) == (1, 2)
+    assert len(damaged) == 1
+    assert (tmp_path / damaged[0][0]).read_bytes() == b"x" * 10_000
+    for place in (first, second[0]):
+        place.close()
+
+
+def test_losses_that_come_while_others_are_told_are_told_later() -> None:
+    ring = Ring(1 << 16, SHARES)
+    losses = Losses(ring.losses)
+    losses.add(20, 5)
+    losses.add(40, 9)
+    assert losses.told() == {"from_seq": 5, "to_seq": 9, "count": 2, "by_level": {"INFO": 1, "ERROR": 1}}
+    losses.add(20, 11)
+    losses.forget()
+    told = losses.told()
+    assert (told["to_seq"], told["count"], told["by_level"]) == (11, 1, {"INFO": 1})
+    losses.forget()
+    assert losses.told() == {}
