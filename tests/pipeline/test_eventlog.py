@@ -350,10 +350,12 @@ async def test_whoever_waits_for_a_hung_disk_at_a_close_is_told_that_it_is_in_va
     waiting = asyncio.create_task(log.durable("test_counted", n=1))
     while not disk.writes:
         await asyncio.sleep(0.001)
-    assert not await events.close(0.2)
-    with pytest.raises(NotDurable):
-        await asyncio.wait_for(waiting, 5)
-    disk.let_go.set()
+    try:
+        assert not await events.close(0.2)
+        with pytest.raises(NotDurable):
+            await asyncio.wait_for(waiting, 5)
+    finally:
+        disk.let_go.set()
 
 
 async def test_threads_that_lose_events_while_losses_are_told_are_told_of_exactly(
