@@ -394,10 +394,12 @@ async def test_after_a_line_that_was_taken_in_part_and_cannot_be_taken_back_come
     log: Log, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events = await EventLog(folder, log=log).open()
-    write, room = Segments.write, [1 << 20]
+    write, room, refusals = Segments.write, [1 << 20], [0]
 
     async def into_what_room_there_is(self: Segments, part: memoryview) -> int:
         if room[0] <= 0:
+            refusals[0] += 1
+            room[0] = 150 if refusals[0] == 2 else 0
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         part = part[: room[0]]
         room[0] -= len(part)
@@ -413,11 +415,12 @@ async def test_after_a_line_that_was_taken_in_part_and_cannot_be_taken_back_come
     await asyncio.sleep(1)
     room[0] = 0
     log.info("waits")
-    await asyncio.sleep(0.2)
-    log.error("begun", text="x" * 300)
-    room[0] = 150
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.3)
+    log.error("begun", text="x" * 100)
+    await asyncio.sleep(1.5)
+    room[0] = 10_000
     log.error("after")
+    await asyncio.sleep(1.2)
     room[0] = 1 << 20
     assert await events.close(10)
     found = list(lines(folder))
