@@ -10,6 +10,7 @@ import socketserver
 import subprocess
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -98,7 +99,7 @@ class Target(socketserver.ThreadingTCPServer):
         self.server_close()
 
 
-class Shipper:
+class Shipper(ABC):
     """A log shipper that reads the segments in `log_dir` and sends them to `target`."""
 
     command: str
@@ -119,9 +120,9 @@ class Shipper:
         self._target = target
         self._process: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def arguments(self, prefix: Path) -> list[str]:
         """Its options; `prefix` is the root that its package's files are in."""
-        raise NotImplementedError
 
     def start(self) -> None:
         program = Path(needs(self.command)).resolve()
