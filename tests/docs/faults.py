@@ -5,7 +5,6 @@ wrong. Such a block has a server of its own; after
 the block the fault is undone, and a server that was running has to be well again without a restart.
 """
 
-import json
 import os
 import resource
 import secrets
@@ -13,29 +12,27 @@ import shutil
 import signal
 import socket
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
 from pipeline.segments import MAX_LIVE, live_segments
+from tests.docs.asking import ask, get, until_counted, until_ready, until_unready
 from tests.harness import ServerProcess, exchange
 
 Fault = Callable[[ServerProcess], Iterator[None]]
-WELL_SECONDS = 15
 
 
 def exception(server: ServerProcess) -> Iterator[None]:
     """A bug: a handler raised something that nobody expected."""
     for _ in range(3):
-        _get(server, "/test/faults/exception")
+        get(server, "/test/faults/exception")
     server.wait_for("unhandled_exception", 3)
     yield
 
 
 def question(server: ServerProcess) -> Iterator[None]:
     """Nothing is wrong: a visitor asked something, and quotes this Reference ID."""
-    _ask(
+    ask(
         server,
         "/api/v1/chat",
         "POST",
@@ -51,7 +48,7 @@ def database_gone(server: ServerProcess) -> Iterator[None]:
     file = server.folder / "var" / "chatkit.db"
     away = file.with_suffix(".away")
     file.rename(away)
-    _until_unready(server, "database_disconnected")
+    until_unready(server, "database_disconnected")
     yield
     file.unlink(missing_ok=True)  # what a curious program may have made in its place
     away.rename(file)
@@ -70,8 +67,8 @@ def database_damaged(server: ServerProcess) -> Iterator[None]:
 def log_not_writable(server: ServerProcess) -> Iterator[None]:
     """The disk takes no more: every write of the server fails, as with a full one."""
     with _nothing_written(server):
-        _get(server, "/health/live")
-        _until_unready(server, "log_not_writable")
+        get(server, "/health/live")
+        until_unready(server, "log_not_writable")
         yield
 
 
@@ -119,8 +116,8 @@ def killed_on_a_full_disk(server: ServerProcess) -> Iterator[None]:
     """The disk took nothing, visitors came all the same, then the server was killed, and is started again with room."""
     with _nothing_written(server):
         for _ in range(20):
-            _get(server, "/no-such-page")
-        _until_counted(server, 20)
+            get(server, "/no-such-page")
+        until_counted(server, 20)
         server.kill()
     server.start()
     server.wait_for("events_recovered")
@@ -132,7 +129,7 @@ def burst_on_a_full_disk(server: ServerProcess) -> Iterator[None]:
     with _started_with(server, LOG_RING_BYTES="65536"):
         with _nothing_written(server):
             for _ in range(300):
-                _get(server, "/no-such-page")
+                get(server, "/no-such-page")
         server.wait_for("events_dropped")
         yield
 
@@ -158,11 +155,11 @@ def too_many_segments(server: ServerProcess) -> Iterator[None]:
     """Segments are so small, and visitors so many, that there are fifty before the first may go to the archive."""
     with _started_with(server, LOG_SEGMENT_BYTES="4096"):
         for _ in range(4000):
-            _get(server, "/no-such-page")
+            get(server, "/no-such-page")
             if len(live_segments(server.log_dir)) == MAX_LIVE:
                 break
         for _ in range(50):
-            _get(server, "/no-such-page")
+            get(server, "/no-such-page")
         server.wait_for("rotation_postponed")
         yield
 
@@ -172,7 +169,7 @@ def segment_deleted(server: ServerProcess) -> Iterator[None]:
     server.wait_for("server_started")
     for segment in live_segments(server.log_dir):
         segment.unlink()
-    _get(server, "/no-such-page")
+    get(server, "/no-such-page")
     server.wait_for("segment_vanished")
     yield
 
@@ -224,7 +221,7 @@ def frozen(server: ServerProcess) -> Iterator[None]:
 
 def loop_blocked(server: ServerProcess) -> Iterator[None]:
     """Some code held the event loop for a second."""
-    _get(server, "/test/faults/busy?seconds=1")
+    get(server, "/test/faults/busy?seconds=1")
     time.sleep(0.3)  # the loop notes its lag when it wakes
     yield
 
@@ -232,7 +229,7 @@ def loop_blocked(server: ServerProcess) -> Iterator[None]:
 def slow(server: ServerProcess) -> Iterator[None]:
     """Some answers took long."""
     for _ in range(2):
-        _get(server, "/test/faults/slow?seconds=1.2")
+        get(server, "/test/faults/slow?seconds=1.2")
     yield
 
 
@@ -247,7 +244,7 @@ def garbage(server: ServerProcess) -> Iterator[None]:
 def foreign_page(server: ServerProcess) -> Iterator[None]:
     """A page that is not in CORS_ORIGINS embeds the widget."""
     for method in ("OPTIONS", "POST"):
-        _ask(
+        ask(
             server,
             "/api/v1/chat/stream",
             method,
@@ -329,7 +326,7 @@ def injected(name: str, server: ServerProcess) -> Generator[None]:
         yield
     finally:
         next(steps, None)
-    _until_ready(server)
+    until_ready(server)
 
 
 @contextmanager
@@ -357,53 +354,3 @@ def _nothing_written(server: ServerProcess) -> Generator[None]:
     finally:
         if server.process.poll() is None:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
-
-
-def _get(server: ServerProcess, path: str) -> bytes:
-    return _ask(server, path, "GET")
-
-
-def _ask(server: ServerProcess, path: str, method: str, body: bytes | None = None, **headers: str) -> bytes:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    request = urllib.request.Request(server.url + path, data=body, headers=named, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return bytes(answer.read())
-    except urllib.error.HTTPError as refused:
-        with refused:
-            return bytes(refused.read())
-
-
-def _reasons(server: ServerProcess) -> list[str]:
-    return list(json.loads(_get(server, "/health/ready"))["reasons"])
-
-
-def _until_counted(server: ServerProcess, requests: int) -> None:
-    """Until so many requests have their event, which follows the answer."""
-    deadline = time.monotonic() + WELL_SECONDS
-    while json.loads(_get(server, "/metrics"))["total_requests"] < requests:
-        assert time.monotonic() < deadline, "a request has no event"
-        time.sleep(0.01)
-
-
-def _until_unready(server: ServerProcess, reason: str) -> None:
-    deadline = time.monotonic() + WELL_SECONDS
-    while not any(found.startswith(reason) for found in _reasons(server)):
-        assert time.monotonic() < deadline, f"the fault did not show as {reason}: {_reasons(server)}"
-        time.sleep(0.1)
-
-
-def _until_ready(server: ServerProcess) -> None:
-    """Wait for a server that runs; one that the fault or the reader ended is nobody's to wait for."""
-    assert server.process is not None
-    deadline = time.monotonic() + WELL_SECONDS
-    reasons = ["not asked yet"]
-    while server.process.poll() is None and reasons:
-        assert time.monotonic() < deadline, (
-            f"the fault was undone and the server is still not well: {reasons}"
-        )
-        try:
-            reasons = _reasons(server)
-        except OSError as error:
-            reasons = [str(error)]
-        time.sleep(0.1 if reasons else 0)

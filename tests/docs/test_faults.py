@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.docs import faults
+from tests.docs import asking, faults
 from tests.harness import ServerProcess
 
 
@@ -23,6 +23,6 @@ def test_a_fault_that_is_not_undone_is_noticed(
         yield
 
     monkeypatch.setitem(faults.FAULTS, "forgotten", forgotten)
-    monkeypatch.setattr(faults, "WELL_SECONDS", 4)
+    monkeypatch.setattr(asking, "WELL_SECONDS", 4)
     with pytest.raises(AssertionError, match="still not well"), faults.injected("forgotten", server):
         pass

@@ -1,0 +1,63 @@
+"""What the documents' faults ask of a server, and wait for."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+
+from tests.harness import ServerProcess
+
+WELL_SECONDS = 15
+"""How long a fault may take to show, and a server to be well again."""
+
+
+def get(server: ServerProcess, path: str) -> bytes:
+    """The body of what it answers, whatever its status."""
+    return ask(server, path, "GET")
+
+
+def ask(server: ServerProcess, path: str, method: str, body: bytes | None = None, **headers: str) -> bytes:
+    """The same, for any request; `X_Y` names the header `X-Y`."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(server.url + path, data=body, headers=named, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return bytes(answer.read())
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return bytes(refused.read())
+
+
+def reasons(server: ServerProcess) -> list[str]:
+    """Why it is not ready; empty when it is."""
+    return list(json.loads(get(server, "/health/ready"))["reasons"])
+
+
+def until_counted(server: ServerProcess, requests: int) -> None:
+    """Until so many requests have their event, which follows the answer."""
+    deadline = time.monotonic() + WELL_SECONDS
+    while json.loads(get(server, "/metrics"))["total_requests"] < requests:
+        assert time.monotonic() < deadline, "a request has no event"
+        time.sleep(0.01)
+
+
+def until_unready(server: ServerProcess, reason: str) -> None:
+    """Until it says that it is not ready for that reason."""
+    deadline = time.monotonic() + WELL_SECONDS
+    while not any(found.startswith(reason) for found in reasons(server)):
+        assert time.monotonic() < deadline, f"the fault did not show as {reason}: {reasons(server)}"
+        time.sleep(0.1)
+
+
+def until_ready(server: ServerProcess) -> None:
+    """Wait for a server that runs; one that the fault or the reader ended is nobody's to wait for."""
+    assert server.process is not None
+    deadline = time.monotonic() + WELL_SECONDS
+    left = ["not asked yet"]
+    while server.process.poll() is None and left:
+        assert time.monotonic() < deadline, f"the fault was undone and the server is still not well: {left}"
+        try:
+            left = reasons(server)
+        except OSError as error:
+            left = [str(error)]
+        time.sleep(0.1 if left else 0)
