@@ -6,7 +6,7 @@
 
 `accept` is the only thing on the way of a request. It copies bytes into the ring and leaves a note on the queue; when there is no
 room it counts. DEBUG gives way first, ERROR last, and for the record of what was lost room is kept. Figures do not wait for the
-disk: what was observed is counted with each batch, each second, and whenever somebody asks.
+disk (see `counting`).
 """
 
 import asyncio
@@ -22,7 +22,8 @@ from threading import get_ident
 from typing import IO, Any, NamedTuple, Self
 
 from .catalogue import Event, Field, Level, Observe, declare
-from .exceptions import EXCEPTION_FIELDS, describe
+from .counting import count
+from .exceptions import describe
 from .figures.windows import Windows
 from .keeping.keeper import Keeper, tell
 from .keeping.retention import Limits
@@ -62,12 +63,6 @@ declare(
             "ERROR",
             "There is no room for the figures file: until the next start the figures are kept in memory only.",
             {"reason": Field("the system's own words", free=True)},
-        ),
-        Event(
-            "windows_failed",
-            "ERROR",
-            "A bug in the figures: the log goes on. Told on standard error.",
-            EXCEPTION_FIELDS,
         ),
         Event(
             "log_closed_early",
@@ -330,28 +325,9 @@ class EventLog:
 
         They are those of all workers, from when the first of them began. Not to be asked after `close`.
         """
-        self._count()
+        count(self._queue, self._windows)
         self._queue.put_nowait(WAKE)  # What was taken from the queue is still to be written.
         return self._windows
-
-    def _count(self) -> None:
-        """Take what waits from the queue and count it. Figures may suffer from a bug; neither the log nor who asks must."""
-        counted = 0
-        observed = []
-        for number, _, observe, fields in self._queue.take():
-            counted = number or counted
-            if observe is None:
-                continue
-            try:
-                if (one := observe(fields)) is not None:
-                    observed.append(one)
-            except Exception as error:
-                standard_error.error("windows_failed", **describe(error))
-        try:
-            self._windows.observe_all(observed)
-            self._windows.commit(counted or None)
-        except Exception as error:
-            standard_error.error("windows_failed", **describe(error))
 
     async def _write(self) -> None:
         await self._writer.run()
@@ -364,12 +340,12 @@ class EventLog:
         """Each second: count, also while a write hangs, tell the other workers, and let the writer look at its clock."""
         while True:
             await asyncio.sleep(_TICK_SECONDS)
-            self._count()
+            count(self._queue, self._windows)
             self._writer.look()
             try:
                 self._windows.tick()
                 self.publish()
-            except Exception as error:  # As in `_count`.
+            except Exception as error:  # As in `count`.
                 standard_error.error("windows_failed", **describe(error))
             self._queue.put_nowait(WAKE)
 
@@ -399,7 +375,7 @@ class EventLog:
         )
 
     def _before_batch(self) -> None:
-        self._count()
+        count(self._queue, self._windows)
         self._tell_losses(self._losses)
 
     def _tell_losses(self, losses: Losses, of_boot: str | None = None) -> None:

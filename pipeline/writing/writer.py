@@ -30,6 +30,7 @@ from .durable import Durable
 from .outage import Outage, symbol
 from .progress import Progress, Span
 from .reserve import Reserve, is_full
+from .silence import Silence
 from .stream import SegmentGone, Segments
 
 declare(
@@ -64,8 +65,6 @@ declare(
 
 FLUSH_SECONDS = 0.75
 """How old an ordinary line gets at most before its flush begins; it is to be over within a second."""
-SILENT_SECONDS = 3
-"""How long a call to the disk may take before nobody is kept waiting for it."""
 _UNFLUSHED = 0.25  # the part of the ring that may hold lines which are written and not flushed
 _RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 _FLUSH_RETRY_SECONDS = (0.0, 1.0, 5.0, 30.0)  # each costs a segment
@@ -110,7 +109,7 @@ class Writer:
         self._rotate_after = 0.0
         self._alarm: asyncio.TimerHandle | None = None
         self._busy = False
-        self._answered = self._silent_looks = 0
+        self._silence = Silence()
         self._full = False
         self._stopping = False
 
@@ -147,13 +146,8 @@ class Writer:
         self._stopping = True
 
     def look(self) -> None:
-        """To be called each second: a disk that does not answer is none, and whoever waits for it is told so.
-
-        Seconds are counted by these calls and not by a clock: while the process itself is stopped, nobody looks.
-        """
-        answered, self._answered = self._answered, self._segments.answered
-        self._silent_looks = self._silent_looks + 1 if self._busy and answered == self._answered else 0
-        if self._silent_looks >= SILENT_SECONDS:
+        """To be called each second: nobody is kept waiting for a disk that does not answer."""
+        if self._silence.look(self._segments.answered, busy=self._busy):
             silent = TimeoutError(errno.ETIMEDOUT, "the disk does not answer")
             self._failed(silent)
             self.refuse(silent)
