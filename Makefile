@@ -91,7 +91,7 @@ lock: $(VENV)/run.stamp ## Pin every package again, with hashes, from pyproject.
 	@$(PIP) -r requirements/lock.txt
 	@compile() { uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command 'make lock' --upgrade "$$@" > /dev/null; }; \
-	compile pyproject.toml --group dev -o requirements/dev.txt; \
+	compile pyproject.toml --all-extras --group dev -o requirements/dev.txt; \
 	compile pyproject.toml --group build -c requirements/dev.txt -o requirements/run.txt; \
 	compile --group bench -c requirements/dev.txt -o requirements/bench.txt; \
 	compile --group lock -o requirements/lock.txt

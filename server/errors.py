@@ -3,13 +3,21 @@
     ChatKitError                      status  code
     ├── InvalidRequest                400     invalid_request
     │   ├── MessageTooLong            400     message_too_long
-    │   └── SelectedTextTooLong       400     selected_text_too_long
+    │   ├── SelectedTextTooLong       400     selected_text_too_long
+    │   ├── InvalidEmail              400     invalid_email
+    │   ├── ConsentRequired           400     consent_required
+    │   ├── InvalidToken              400     invalid_token
+    │   └── TokenExpired              400     token_expired
+    ├── Unauthorized                  401     unauthorized
+    │   └── SessionExpired            401     session_expired
     ├── Forbidden                     403     forbidden
     ├── NotFound                      404     not_found
+    │   └── SessionNotFound           404     session_not_found
     ├── MethodNotAllowed              405     method_not_allowed
     ├── RequestTimedOut               408     invalid_request
     ├── PayloadTooLarge               413     payload_too_large
     ├── UnsupportedMediaType          415     unsupported_media_type
+    ├── RateLimited                   429     rate_limited
     ├── ServiceUnavailable            503     service_unavailable
     └── InternalError                 500     internal_error
 
@@ -95,6 +103,45 @@ class SelectedTextTooLong(InvalidRequest):
     code = "selected_text_too_long"
 
 
+class InvalidEmail(InvalidRequest):
+    """No mail can be sent to what was given as an address."""
+
+    code = "invalid_email"
+
+
+class ConsentRequired(InvalidRequest):
+    """An account is made only with its owner's consent."""
+
+    code = "consent_required"
+
+
+class InvalidToken(InvalidRequest):
+    """A token, given to be spent, that is none, or is spent."""
+
+    code = "invalid_token"
+
+
+class TokenExpired(InvalidRequest):
+    """A token, given to be spent, whose time is over."""
+
+    code = "token_expired"
+
+
+class Unauthorized(ChatKitError):
+    """It takes a session, and there is none that is known."""
+
+    status, code = 401, "unauthorized"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers={"WWW-Authenticate": "Bearer"})
+
+
+class SessionExpired(Unauthorized):
+    """There was a session; it has ended."""
+
+    code = "session_expired"
+
+
 class Forbidden(ChatKitError):
     """Understood and refused."""
 
@@ -105,6 +152,12 @@ class NotFound(ChatKitError):
     """There is nothing here, or nothing that this client may know of."""
 
     status, code = 404, "not_found"
+
+
+class SessionNotFound(NotFound):
+    """The session that was named is none, or is not the visitor's."""
+
+    code = "session_not_found"
 
 
 class MethodNotAllowed(ChatKitError):
@@ -129,6 +182,12 @@ class UnsupportedMediaType(ChatKitError):
     """The body is not JSON."""
 
     status, code = 415, "unsupported_media_type"
+
+
+class RateLimited(ChatKitError):
+    """Too often; `retry_after` says when again (seconds)."""
+
+    status, code = 429, "rate_limited"
 
 
 class ServiceUnavailable(ChatKitError):

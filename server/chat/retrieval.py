@@ -45,7 +45,7 @@ class SQLiteRetriever:
         asked = terms(question, COUNTED_TERMS)
         if not asked or limit < 1:
             return []
-        async with self._store.reading("search") as fetch:
+        async with self._store.fetching("search") as fetch:
             total, counts = await fulltext.frequencies(fetch, list(asked.values()))
             found = dict(zip(asked, counts, strict=True))
             rarest = set(sorted(found, key=found.__getitem__)[:SEARCHED_TERMS])

@@ -34,15 +34,24 @@ class Known:
 
 async def count(store: Store) -> int:
     """How many documents there are."""
-    async with store.reading("count_documents") as fetch:
-        return int((await fetch("SELECT count(*) FROM documents", ()))[0][0])
+    from sqlalchemy import func, select
+
+    from .tables import documents
+
+    async with store.reading("count_documents") as connection:
+        return int((await connection.execute(select(func.count()).select_from(documents))).scalar_one())
 
 
 async def known(store: Store) -> list[Known]:
     """Every document that is there."""
-    async with store.reading("known_documents") as fetch:
-        rows = await fetch("SELECT id, source, url, fingerprint FROM documents ORDER BY source", ())
-    return [Known(*row) for row in rows]
+    from sqlalchemy import select
+
+    from .tables import documents as table
+
+    columns = (table.c.id, table.c.source, table.c.url, table.c.fingerprint)
+    async with store.reading("known_documents") as connection:
+        rows = await connection.execute(select(*columns).order_by(table.c.source))
+        return [Known(*row) for row in rows]
 
 
 async def replace(store: Store, document: Document) -> None:

@@ -75,8 +75,14 @@ class Store:
         self._writer = self.engine.execution_options(writes=True)
 
     @asynccontextmanager
-    async def reading(self, operation: str) -> AsyncIterator[Fetch]:
-        """A function that runs one SQL query and returns all its rows, in one hop to the driver's thread.
+    async def reading(self, operation: str) -> "AsyncIterator[AsyncConnection]":
+        """A connection to read with; its statements see no common snapshot. Raises ``StoreUnavailable``."""
+        async with self._watched(operation), self.engine.connect() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def fetching(self, operation: str) -> AsyncIterator[Fetch]:
+        """A function that runs one query in the database's own SQL and returns all its rows, in one hop to the driver's thread.
 
         The statements see no common snapshot. Raises ``StoreUnavailable``.
         """
@@ -97,7 +103,7 @@ class Store:
 
     async def ping(self) -> None:
         """Reads the database's first page; raises ``StoreUnavailable`` when it cannot be used."""
-        async with self.reading("ping") as fetch:
+        async with self.fetching("ping") as fetch:
             await fetch("PRAGMA schema_version", ())
         if not self.exists():
             log.warning(

@@ -53,7 +53,7 @@ async def is_needed(url: str) -> bool:
 
 async def revision(store: Store) -> str | None:
     """The revision of the database; None for one that was never migrated."""
-    async with store.reading("revision") as fetch:
+    async with store.fetching("revision") as fetch:
         if not await fetch("SELECT 1 FROM sqlite_schema WHERE name = 'alembic_version'", ()):
             return None
         rows = await fetch("SELECT version_num FROM alembic_version", ())

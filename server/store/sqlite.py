@@ -68,13 +68,13 @@ def on_connect(connection: Any, _record: object) -> None:
 
 
 def on_begin(connection: Any) -> None:
-    """Begin a transaction, which the driver in `isolation_level=None` leaves to us.
+    """Begin a transaction, which the driver in `isolation_level=None` leaves to us; readers need none.
 
     A writer takes the write lock at once: two deferred transactions that read and then write cannot both go on, and
     SQLite tells one of them only when its work is done.
     """
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if connection.get_execution_options().get("writes", False):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def failure(error: BaseException) -> str | None:

@@ -21,7 +21,7 @@ from tests.server.chat.reading_log import events
 
 
 async def _rows(store: Store) -> list[tuple[str, int, str, str]]:
-    async with store.reading("test") as fetch:
+    async with store.fetching("test") as fetch:
         return [
             tuple(row)
             for row in await fetch(

@@ -36,7 +36,7 @@ def _file(store: Store) -> Path:
 
 
 async def _count(store: Store) -> int:
-    async with store.reading("test") as fetch:
+    async with store.fetching("test") as fetch:
         return int((await fetch("SELECT count(*) FROM t", ()))[0][0])
 
 
@@ -46,7 +46,7 @@ async def _with_table(store: Store) -> None:
 
 
 async def test_a_connection_has_the_promised_settings(store: Store) -> None:
-    async with store.reading("test") as fetch:
+    async with store.fetching("test") as fetch:
         values = {
             name: (await fetch(f"PRAGMA {name}", ()))[0][0]
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
@@ -124,7 +124,7 @@ async def test_writers_take_turns(store: Store) -> None:
             await connection.exec_driver_sql("INSERT INTO t VALUES (?)", (now,))
 
     await asyncio.gather(*(add() for _ in range(30)))
-    async with store.reading("test") as fetch:
+    async with store.fetching("test") as fetch:
         assert [x for (x,) in await fetch("SELECT x FROM t ORDER BY x", ())] == list(range(30))
 
 
@@ -177,7 +177,7 @@ async def test_when_every_connection_is_taken_the_next_is_told_so(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store.engine.pool, "_timeout", 0.05)
-    taken = [store.reading("test") for _ in range(8)]
+    taken = [store.fetching("test") for _ in range(8)]
     for reading in taken:
         await reading.__aenter__()
     with events() as written, pytest.raises(StoreUnavailable):

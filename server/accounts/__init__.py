@@ -1,0 +1,1 @@
+"""People: who asks, whose mail address it is, and for how long a session holds."""
