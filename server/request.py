@@ -7,6 +7,8 @@ from aiohttp import web
 
 from pipeline.context import Request, current
 
+from .accounts.visitor import Visitor
+
 UNMATCHED = "unmatched"
 """The route of a request that no route matched, and the name of the resource that takes those."""
 
@@ -19,11 +21,13 @@ Step = Callable[[web.Request, "Exchange"], Awaitable[web.StreamResponse | None] 
 class Exchange(Request):
     """One request being served, as every event knows it, and its answer as far as that is known.
 
-    `route` is the template of the route that it matched; `client` is a keyed hash of the client's address; `headers` are those that the answer will carry, whatever it turns out to be;
-    `started` is the response whose first line has been sent, once there is one.
+    `route` is the template of the route that it matched; `client` is a keyed hash of the client's address; `visitor` is whose session was
+    shown, if one was; `headers` are those that the answer will carry, whatever it turns out to be; `started` is the response whose first
+    line has been sent, once there is one.
     """
 
     route: str = UNMATCHED
+    visitor: Visitor | None = None
     client: str | None = None
     headers: Mapping[str, str] = MappingProxyType({})
     started: web.StreamResponse | None = None
