@@ -4,11 +4,10 @@ Stemming every word of every passage would cost more than finding the passages. 
 begins as the stem does, and few words do, so only those are stemmed.
 """
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .words import WORD, stem
+from .words import WORD, stem, unaccented
 
 # Porter's steps replace at most the last letter of what becomes the stem, and only by one of these.
 _REPLACED = ("i", "e", "l")
@@ -36,7 +35,7 @@ class Matcher:
 
     def find(self, text: str) -> Matches:
         """The words of `text` that have one of the stems."""
-        words = WORD.findall(_folded(text))
+        words = WORD.findall(unaccented(text))
         beginnings = self._beginnings
         near = [(index, stem(word)) for index, word in enumerate(words) if word.startswith(beginnings)]
         return Matches(len(words), [hit for hit in near if hit[1] in self._terms])
@@ -45,13 +44,3 @@ class Matcher:
 def beginning(term: str) -> str:
     """What every word begins with that has the stem `term`."""
     return term[:-1] if term.endswith(_REPLACED) else term
-
-
-def _folded(text: str) -> str:
-    """`text` in lower case without accents."""
-    text = text.lower()
-    if text.isascii() or unicodedata.is_normalized("NFD", text):
-        return text
-    return "".join(
-        letter for letter in unicodedata.normalize("NFD", text) if not unicodedata.combining(letter)
-    )

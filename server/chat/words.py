@@ -49,6 +49,16 @@ def folded(word: str) -> str:
     return "".join(character for character in decomposed if not unicodedata.combining(character))
 
 
+def unaccented(text: str) -> str:
+    """`text` in lower case without accents, as `folded` has its words; a letter and its accent are one."""
+    text = text.lower()
+    if text.isascii() or unicodedata.is_normalized("NFD", text):
+        return text
+    return "".join(
+        letter for letter in unicodedata.normalize("NFD", text) if not unicodedata.combining(letter)
+    )
+
+
 def stems(text: str) -> list[str]:
     """The stem of every word of `text`, in order."""
     return [stem(word) for word in WORD.findall(text)]
