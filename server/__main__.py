@@ -192,7 +192,7 @@ async def _ingest(settings: Settings, paths: list[Path], *, if_empty: bool) -> i
 
     with opening_database():
         await migrate.upgrade(settings.database_url)
-        store = Store(settings.database_url)
+        store = Store(settings.database_url, patient=True)
     try:
         if if_empty and not await is_empty(store):
             return 0

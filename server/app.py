@@ -32,7 +32,7 @@ from . import routes
 from .bodies import BODY_SECONDS
 from .chat.extract import ExtractiveAnswerer
 from .chat.handlers import CHAT
-from .chat.retrieval import SQLiteRetriever
+from .chat.retrieval import FullTextRetriever
 from .chat.service import Chat
 from .connection import Runner
 from .middleware import Addresses, Meter, around, checks, cross_origin, security, started
@@ -178,7 +178,9 @@ class Server:
         with opening_database():
             if group.workers == 1:
                 await prepare_database(settings)
-            store = self._store = Store(settings.database_url, create=False)
+            store = self._store = Store(
+                settings.database_url, create=False, connections=settings.database_pool_size
+            )
         health = self._health = Health(Dependency("database", store.ping), events, group.started)
         lag = LoopLag()
         meter = self._meter = Meter(lag)
@@ -281,7 +283,7 @@ class Server:
         app[EVENTS] = events
         app[METER] = meter
         app.on_shutdown.append(self._finish_requests)
-        app[CHAT] = Chat(SQLiteRetriever(store), ExtractiveAnswerer())
+        app[CHAT] = Chat(FullTextRetriever(store), ExtractiveAnswerer())
         return app
 
 

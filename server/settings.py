@@ -28,6 +28,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from .store import dialects
+
 MAX_WORKERS = 32
 ENV_FILE = Path(".env")
 TOML_FILE = Path("config/chatkit.toml")
@@ -110,7 +112,16 @@ class Settings(BaseSettings):
     )
     database_url: str = Field(
         "sqlite+aiosqlite:///var/chatkit.db",
-        description="The database. In production it must be set, even to SQLite.",
+        repr=False,  # it may hold a password
+        description="The database: sqlite+aiosqlite:///path, or postgresql://role:password@host/database. In production it must be set, "
+        "even to SQLite.",
+    )
+    database_pool_size: int = Field(
+        8,
+        ge=1,
+        le=1000,
+        description="How many connections to the database each worker opens at most. PostgreSQL's `max_connections` must be more than "
+        "those of all workers on all machines together.",
     )
     secret_key: SecretStr | None = Field(
         None,
@@ -251,7 +262,9 @@ def masked(settings: Settings) -> dict[str, str]:
 
 
 def _without_password(value: str) -> str:
-    return re.sub(r"://([^/@\s]*?):[^@\s]*@", r"://\1:***@", value)
+    """`value` with what may be a password as `***`: between the name and the last `@` before a slash, or among the options."""
+    value = re.sub(r"://([^/:@\s]*):[^/\s]*@", r"://\1:***@", value)
+    return re.sub(r"([?&](?:ssl)?password=)[^&\s]*", r"\1***", value)
 
 
 def _type_name(name: str) -> str:
@@ -322,14 +335,8 @@ def _unsafe(settings: Settings) -> list[Problem]:
                 "Turn it off, or set HOST=127.0.0.1.",
             )
         )
-    if not settings.database_url.startswith("sqlite+aiosqlite:///"):
-        problems.append(
-            Problem(
-                "DATABASE_URL",
-                "is not one this version can open",
-                "Use sqlite+aiosqlite:///path/to/chatkit.db",
-            )
-        )
+    if (found := dialects.problem(settings.database_url)) is not None:
+        problems.append(Problem("DATABASE_URL", *found))
     problems += [
         Problem("SECRET_KEY", why, _MAKE_KEY) for key in settings.secret_keys if (why := _weakness(key))
     ]

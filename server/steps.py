@@ -65,7 +65,10 @@ def opening_database() -> Iterator[None]:
     from .store.migrate import UnknownRevision
 
     newer = "Run the version of ChatKit that made it, or name another in DATABASE_URL."
-    unusable = "See DATABASE_URL, and whether its folder can be written."
+    unusable = (
+        "See DATABASE_URL. With SQLite: can its folder be written? With PostgreSQL: does it run there, and take this role, its password"
+        " and this database?"
+    )
     with (
         step("use the database", newer, UnknownRevision),
         step("open the database", unusable, StoreUnavailable, OSError),

@@ -8,6 +8,8 @@ import pytest
 
 from tests.harness import ROOT, ServerProcess, running
 
+pytest_plugins = ["tests.databases"]
+
 
 @pytest.fixture(scope="session")
 def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:

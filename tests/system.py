@@ -36,6 +36,8 @@ PROGRAMS = (
     Program("jq", "jq", "tests/docs"),
     Program("mkfs.ext4", "e2fsprogs", "tests/faults"),
     Program("mount", "mount", "tests/faults"),
+    Program("initdb", "postgresql", "tests/contract, tests/server/store"),
+    Program("postgres", "postgresql", "tests/contract, tests/server/store"),
     Program("prlimit", "util-linux", "tests/faults"),
     Program("prometheus", "prometheus", "tests/server/operations/test_prometheus.py"),
     Program("promtool", "prometheus", "tests/server/operations/test_prometheus.py"),
@@ -46,13 +48,16 @@ PROGRAMS = (
 )
 UNPACKED = Path(__file__).parents[1] / "var" / "system"
 """Holds a folder for each package that is unpacked."""
+POSTGRESQL = Path("/usr/lib/postgresql")
+"""Where Debian puts the programs of PostgreSQL, a folder for each version, as several may be there; none is on PATH."""
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
 
 def which(command: str) -> str | None:
     """Where the program is, or None; one that belongs to the machine goes before an unpacked one."""
-    return shutil.which(command) or next(map(str, UNPACKED.glob(f"*/usr/sbin/{command}")), None)
+    beside = [*POSTGRESQL.glob(f"*/bin/{command}"), *UNPACKED.glob(f"*/usr/sbin/{command}")]
+    return shutil.which(command) or next(map(str, beside), None)
 
 
 def missing() -> list[Program]:

@@ -132,7 +132,7 @@ async def ingest(
     async with ReaderProcess(seconds) as reader:
         report = await run.all(reader)
     if report.added or report.changed or report.removed:
-        await fulltext.tidy(store)
+        await fulltext.of(store).tidy(store)
     report.duration_ms = round((perf_counter() - started) * 1e3, 3)
     log.info(
         "ingest_finished",

@@ -30,8 +30,8 @@ class Retriever(Protocol):
         """Best first, at most `limit`, scores in 0-1; empty when nothing bears on it. Raises ``StoreUnavailable``."""
 
 
-class SQLiteRetriever:
-    """Retrieval by SQLite's FTS5: two statements a question.
+class FullTextRetriever:
+    """Retrieval by the full text of the database: two statements a question.
 
     The first counts how many passages hold each word. The second then looks for the telling ones only: on 10,000 passages
     that costs a third of searching for all, because a common word matches thousands of passages and decides nothing.
@@ -39,6 +39,7 @@ class SQLiteRetriever:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._fulltext = fulltext.of(store)
 
     async def search(self, question: str, limit: int) -> Sequence[Passage]:
         """See `Retriever`."""
@@ -46,21 +47,22 @@ class SQLiteRetriever:
         if not asked or limit < 1:
             return []
         async with self._store.fetching("search") as fetch:
-            total, counts = await fulltext.frequencies(fetch, list(asked.values()))
+            total, counts = await self._fulltext.frequencies(fetch, list(asked.values()))
             found = dict(zip(asked, counts, strict=True))
             rarest = set(sorted(found, key=found.__getitem__)[:SEARCHED_TERMS])
             kept = [term for term in asked if term in rarest]
             searched = _telling(kept, found, total)
             if not searched:
                 return []
-            rows = await fulltext.candidates(
-                fetch, [asked[term] for term in searched], max(limit, CANDIDATES)
+            weights = {term: weight(total, found[term]) for term in kept}
+            rows = await self._fulltext.candidates(
+                fetch, {asked[term]: weights[term] for term in searched}, max(limit, CANDIDATES)
             )
         candidates = [
             Passage(f"{document}-{position}", heading, f"{url}#{anchor}" if anchor else url, text)
             for document, position, url, anchor, heading, text in rows
         ]
-        return ranked(candidates, {term: weight(total, found[term]) for term in kept})[:limit]
+        return ranked(candidates, weights)[:limit]
 
 
 def _telling(terms: Sequence[str], found: Mapping[str, int], total: int) -> Sequence[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from . import fulltext
 from .engine import Store
 
 _COLUMNS = ("id", "source", "url", "title", "kind", "fingerprint", "ingested_at")
@@ -64,17 +65,23 @@ async def replace(store: Store, document: Document) -> None:
         for position, (heading, anchor, text) in enumerate(document.passages)
     ]
     async with store.writing("replace_document") as connection:
+        # The document first: who replaces or removes the same one then waits here, before either has touched its passages.
+        await connection.execute(store.dialect.upsert(documents, {**row, "passages": len(parts)}))
         await connection.execute(passages.delete().where(passages.c.document_id == document.id))
-        await connection.execute(documents.delete().where(documents.c.id == document.id))
-        await connection.execute(documents.insert(), {**row, "passages": len(parts)})
         if parts:
             await connection.execute(passages.insert(), parts)
+            await fulltext.of(store).index(connection, document.id, document.passages)
 
 
 async def remove(store: Store, document_id: str) -> None:
     """Forget the document; one transaction."""
+    from sqlalchemy import select
+
     from .tables import documents, passages
 
     async with store.writing("remove_document") as connection:
+        await connection.execute(
+            select(documents.c.id).where(documents.c.id == document_id).with_for_update()
+        )
         await connection.execute(passages.delete().where(passages.c.document_id == document_id))
         await connection.execute(documents.delete().where(documents.c.id == document_id))

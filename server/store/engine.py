@@ -4,17 +4,18 @@ SQLAlchemy is imported when a store is opened, so that what only names a `Store`
 the request's `db_ms` and `db_calls`; one that fails or takes long leaves a `dependency_call` event.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.catalogue import Event, Field, declare
 from pipeline.context import measure
 from pipeline.log import log
 from server.errors import ServiceUnavailable
 
-from . import sqlite
+from . import texts
+from .dialects import Fetch, dialect_of
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -30,7 +31,9 @@ declare(
                 "operation": Field("what was asked of it"),
                 "duration_ms": Field("milliseconds"),
                 "outcome": Field("`failed` or `slow`"),
-                "status": Field("its own code for the failure, such as `SQLITE_BUSY` or `POOL_EXHAUSTED`"),
+                "status": Field(
+                    "its own code for the failure, such as `SQLITE_BUSY`, PostgreSQL's `57P01` or `POOL_EXHAUSTED`"
+                ),
             },
         )
     ]
@@ -39,12 +42,12 @@ declare(
 SLOW_MS = 500.0
 """A use of the database that takes longer than this many milliseconds is worth an event."""
 
-Row = Sequence[Any]
-Fetch = Callable[[str, Sequence[Any]], Awaitable[Sequence[Row]]]
+CONNECTIONS = 8
+"""How many connections a process opens at most, unless it is told otherwise."""
 
 
 class StoreUnavailable(ServiceUnavailable):
-    """The database is locked, full, damaged, gone or out of connections; the cause is chained."""
+    """The database is locked, full, damaged, gone or out of connections, or does not answer; the cause is chained."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -55,41 +58,46 @@ class StoreUnavailable(ServiceUnavailable):
 class Store:
     """One open database.
 
-    `url` is SQLAlchemy's, such as ``sqlite+aiosqlite:///var/chatkit.db``. Nothing is connected before the first use. With
-    `create` an SQLite file and its folder are made when they are missing, without it their absence makes the store
-    unavailable. Raises ``ValueError`` for a database of another kind.
+    `url` is one of the forms that `dialects` knows, such as ``sqlite+aiosqlite:///var/chatkit.db`` or
+    ``postgresql://role:password@host/database``. Nothing is connected before the first use, and never more than `connections` at a time.
+    With `create` an SQLite file and its folder are made when they are missing, without it their absence makes the store
+    unavailable. A `patient` one gives long statements their time: for commands that somebody waits for. Raises ``ValueError`` for a
+    database of another kind.
     """
 
-    def __init__(self, url: str, *, create: bool = True) -> None:
-        if not url.startswith("sqlite+aiosqlite:"):
-            raise ValueError("the database must be SQLite, as sqlite+aiosqlite:///path/to/file.db")
-        from sqlalchemy import event
+    def __init__(
+        self, url: str, *, create: bool = True, connections: int = CONNECTIONS, patient: bool = False
+    ) -> None:
+        self.dialect = dialect_of(url)
         from sqlalchemy.ext.asyncio import create_async_engine
 
-        self._file = sqlite.database_file(url)
-        if create and self._file is not None:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-        self.engine = create_async_engine(url if create else sqlite.only_if_there(url), **sqlite.options())
-        event.listen(self.engine.sync_engine, "connect", sqlite.on_connect)
-        event.listen(self.engine.sync_engine, "begin", sqlite.on_begin)
-        self._writer = self.engine.execution_options(writes=True)
+        self._url = url
+        address, options = self.dialect.arguments(
+            url, create=create, connections=connections, patient=patient
+        )
+        self.engine = create_async_engine(address, **options)
+        self.dialect.prepare(self.engine.sync_engine)
+        texts.install(self.engine.sync_engine)
+        self._reader = self.engine.execution_options(**self.dialect.READING)
+        self._writer = self.engine.execution_options(**self.dialect.WRITING)
 
     @asynccontextmanager
     async def reading(self, operation: str) -> "AsyncIterator[AsyncConnection]":
         """A connection to read with; its statements see no common snapshot. Raises ``StoreUnavailable``."""
-        async with self._watched(operation), self.engine.connect() as connection:
+        async with self._watched(operation), self._reader.connect() as connection:
             yield connection
 
     @asynccontextmanager
     async def fetching(self, operation: str) -> AsyncIterator[Fetch]:
-        """A function that runs one query in the database's own SQL and returns all its rows, in one hop to the driver's thread.
+        """A function that runs one query in the database's own SQL and returns all its rows, by the shortest way to the driver.
 
-        The statements see no common snapshot. Raises ``StoreUnavailable``.
+        Parameters are `?` in SQLite and `$1` in PostgreSQL, and are handed over as they are. The statements see no common snapshot.
+        Raises ``StoreUnavailable``.
         """
-        async with self._watched(operation), self.engine.connect() as connection:
+        async with self._watched(operation), self._reader.connect() as connection:
             driver = (await connection.get_raw_connection()).driver_connection
             assert driver is not None
-            yield driver.execute_fetchall
+            yield self.dialect.fetch(driver)
 
     @asynccontextmanager
     async def writing(self, operation: str) -> "AsyncIterator[AsyncConnection]":
@@ -99,12 +107,12 @@ class Store:
 
     def exists(self) -> bool:
         """Whether there is a database at all, of whatever shape."""
-        return sqlite.is_there(self._file)
+        return self.dialect.is_there(self._url)
 
     async def ping(self) -> None:
-        """Reads the database's first page; raises ``StoreUnavailable`` when it cannot be used."""
+        """Asks the database for next to nothing; raises ``StoreUnavailable`` when it cannot be used."""
         async with self.fetching("ping") as fetch:
-            await fetch("PRAGMA schema_version", ())
+            await fetch(self.dialect.PING, ())
         if not self.exists():
             log.warning(
                 "dependency_call",
@@ -127,7 +135,7 @@ class Store:
         try:
             yield
         except Exception as error:
-            status = _failure(error)
+            status = self._failure(error)
             if status is None:
                 raise
             raise StoreUnavailable from error
@@ -144,9 +152,8 @@ class Store:
                     status=status,
                 )
 
+    def _failure(self, error: Exception) -> str | None:
+        """What the log says of `error` when it means "not now"; None when it is anything else, such as a bug."""
+        from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-def _failure(error: Exception) -> str | None:
-    """What the log says of `error` when it means "not now"; None when it is anything else, such as a bug."""
-    from sqlalchemy.exc import TimeoutError as NoConnectionFree
-
-    return "POOL_EXHAUSTED" if isinstance(error, NoConnectionFree) else sqlite.failure(error)
+        return "POOL_EXHAUSTED" if isinstance(error, NoConnectionFree) else self.dialect.failure(error)

@@ -54,7 +54,7 @@ async def is_needed(url: str) -> bool:
 async def revision(store: Store) -> str | None:
     """The revision of the database; None for one that was never migrated."""
     async with store.fetching("revision") as fetch:
-        if not await fetch("SELECT 1 FROM sqlite_schema WHERE name = 'alembic_version'", ()):
+        if not await fetch(store.dialect.IS_MIGRATED, ()):
             return None
         rows = await fetch("SELECT version_num FROM alembic_version", ())
     return str(rows[0][0]) if rows else None
@@ -66,13 +66,16 @@ async def upgrade(url: str) -> tuple[str | None, str]:
     Several processes may call it at once: one works, the others wait and find it done. Raises ``StoreUnavailable``, and
     ``UnknownRevision`` for a database that a newer version has migrated.
     """
-    store = Store(url)
+    store = Store(url, patient=True)
     try:
         before = await revision(store)
         if before != HEAD:
             async with store.writing("migrate") as connection:
-                await connection.run_sync(_upgrade)
-            log.info("database_migrated", from_revision=before, to_revision=HEAD)
+                if store.dialect.TAKE_TURNS is not None:
+                    await connection.exec_driver_sql(store.dialect.TAKE_TURNS)
+                before = await connection.run_sync(_upgrade)
+            if before != HEAD:
+                log.info("database_migrated", from_revision=before, to_revision=HEAD)
         return before, HEAD
     finally:
         await store.close()
@@ -89,13 +92,17 @@ def configuration() -> Any:
     return config
 
 
-def _upgrade(connection: "Connection") -> None:
+def _upgrade(connection: "Connection") -> str | None:
+    """Run the scripts; the revision before, which another process may have changed while this one waited."""
     from alembic import command
+    from alembic.migration import MigrationContext
     from alembic.util import CommandError
 
     config = configuration()
     config.attributes["connection"] = connection
+    before = MigrationContext.configure(connection).get_current_revision()
     try:
         command.upgrade(config, "head")
     except CommandError as error:
         raise UnknownRevision(f"it was made by a newer version: {error}") from None
+    return before

@@ -5,23 +5,25 @@ happens; after a power cut it may lose the last commits, all of which a repeated
 """
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine, Insert, Table
+
+KIND: Final[Literal["sqlite", "postgresql"]] = "sqlite"
 
 BUSY_MS = 5_000
 """How long a statement waits for another process's write before it gives up."""
 
-# Nothing is rolled back on return: readers begin no transaction, and `Store.writing` ends its own whatever happens.
-POOL = {
-    "pool_size": 4,
-    "max_overflow": 4,
-    "pool_timeout": 5,
-    "pool_use_lifo": True,
-    "pool_reset_on_return": None,
-}
-"""Each connection is a thread. Four keep two cores busy; who waits longer than five seconds is told so."""
+READING: Mapping[str, Any] = {}
+WRITING: Mapping[str, Any] = {"writes": True}
+
+PING: str = "PRAGMA schema_version"
+IS_MIGRATED: str = "SELECT 1 FROM sqlite_schema WHERE name = 'alembic_version'"
+TAKE_TURNS: str | None = None
 
 _PRAGMAS = (
     f"PRAGMA busy_timeout = {BUSY_MS}",
@@ -53,6 +55,53 @@ def database_file(url: str) -> Path | None:
     return Path(name) if name and name != ":memory:" else None
 
 
+def opens(url: str) -> bool:
+    """See `Dialect`."""
+    return url.startswith("sqlite+aiosqlite:")
+
+
+def problem(url: str) -> tuple[str, str] | None:
+    """See `Dialect`."""
+    if url.startswith("sqlite+aiosqlite:///"):
+        return None
+    return "is not an address of an SQLite database", "Use sqlite+aiosqlite:///path/to/chatkit.db"
+
+
+def arguments(url: str, *, create: bool, connections: int, patient: bool) -> tuple[str, dict[str, Any]]:
+    """See `Dialect`. The driver must not begin transactions on its own account.
+
+    Each connection is a thread. Who waits longer than five seconds for one is told so. Nothing is rolled back on return: readers begin
+    no transaction, and `Store.writing` ends its own whatever happens.
+    """
+    del patient  # how long a statement waits for a lock is the same for all
+    file = database_file(url)
+    if create and file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    kept = (connections + 1) // 2
+    return url if create else only_if_there(url), {
+        "pool_size": kept,
+        "max_overflow": connections - kept,
+        "pool_timeout": 5,
+        "pool_use_lifo": True,
+        "pool_reset_on_return": None,
+        "connect_args": {"isolation_level": None, "timeout": BUSY_MS / 1_000},
+    }
+
+
+def prepare(engine: "Engine") -> None:
+    """See `Dialect`."""
+    from sqlalchemy import event
+
+    event.listen(engine, "connect", on_connect)
+    event.listen(engine, "begin", on_begin)
+
+
+def fetch(connection: Any) -> Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]:
+    """See `Dialect`: one hop to the driver's thread."""
+    fetched: Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]] = connection.execute_fetchall
+    return fetched
+
+
 def only_if_there(url: str) -> str:
     """The same database, opened only if there is one: SQLite would make an empty one in the place of one that has gone."""
     file = database_file(url)
@@ -77,8 +126,17 @@ def on_begin(connection: Any) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+def upsert(table: "Table", row: Mapping[str, Any]) -> "Insert":
+    """See `Dialect`."""
+    from sqlalchemy.dialects.sqlite import insert
+
+    keys = [column.name for column in table.primary_key]
+    rest = {name: value for name, value in row.items() if name not in keys}
+    return insert(table).values(**row).on_conflict_do_update(index_elements=keys, set_=rest)
+
+
 def failure(error: BaseException) -> str | None:
-    """The name of SQLite's result code (such as ``SQLITE_BUSY``) if `error` means the database cannot be used now."""
+    """See `Dialect`: the name of SQLite's result code, such as ``SQLITE_BUSY``."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, sqlite3.Error):
@@ -90,11 +148,7 @@ def failure(error: BaseException) -> str | None:
     return None
 
 
-def is_there(file: Path | None) -> bool:
+def is_there(url: str) -> bool:
     """Whether the database's file still lies where it was opened; SQLite itself goes on with a deleted one."""
+    file = database_file(url)
     return file is None or file.exists()
-
-
-def options() -> Mapping[str, Any]:
-    """What `create_async_engine` is told for SQLite. The driver must not begin transactions on its own account."""
-    return {**POOL, "connect_args": {"isolation_level": None, "timeout": BUSY_MS / 1_000}}

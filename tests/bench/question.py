@@ -27,7 +27,7 @@ from server.chat.extract import ExtractiveAnswerer
 from server.chat.ingest import ingest
 from server.chat.models import Question
 from server.chat.passages import SEPARATOR
-from server.chat.retrieval import SQLiteRetriever
+from server.chat.retrieval import FullTextRetriever
 from server.chat.service import Chat
 from server.store import chat as documents
 from server.store import fulltext, migrate
@@ -101,7 +101,7 @@ async def measure(folder: Path, *, count: int = PASSAGES, asked: int = QUESTIONS
         for start in range(0, count, _A_DOCUMENT):
             await documents.replace(store, _document(start, texts[start : start + _A_DOCUMENT]))
         await ingest(store, [path for path in (ROOT / "docs", ROOT / "README.md") if path.exists()])
-        await fulltext.tidy(store)
+        await fulltext.of(store).tidy(store)
         with running(folder, DATABASE_URL=url, INTEGRATION_TEST_MODE="false") as server:
             return await _compared(store, file, questions(rng, texts, asked), server)
     finally:
@@ -117,14 +117,14 @@ def _document(number: int, parts: Sequence[tuple[str, str, str]]) -> documents.D
 async def _compared(
     store: Store, file: Path, asked: Sequence[str], server: ServerProcess
 ) -> dict[str, float]:
-    retriever = SQLiteRetriever(store)
+    retriever = FullTextRetriever(store)
     chat = Chat(retriever, ExtractiveAnswerer())
     bare = sqlite3.connect(file)
     visitor = http.client.HTTPConnection(*server.address)
     times: dict[str, list[float]] = {"database": [], "retrieval": [], "turn": [], "visitor": []}
     for message in asked:
         recorder = _Recorder(bare)
-        await SQLiteRetriever(_Recorded(recorder)).search(message, 12)  # type: ignore[arg-type]
+        await FullTextRetriever(_Recorded(recorder)).search(message, 12)  # type: ignore[arg-type]
         started = perf_counter()
         for sql, parameters in recorder.statements:
             bare.execute(sql, parameters).fetchall()

@@ -1,23 +1,21 @@
 """What every `Retriever` promises, whatever database is behind it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager
 from time import perf_counter
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server.chat.retrieval import Retriever, SQLiteRetriever
+from server.chat.retrieval import FullTextRetriever, Retriever
 from server.store import chat as documents
-from server.store import migrate
 from server.store.engine import Store
+from tests.databases import Databases
 from tests.shared import naughty_strings
 
 Part = tuple[str, str, str]
 Add = Callable[[str, Sequence[Part]], Awaitable[None]]
-Opened = AbstractAsyncContextManager[tuple[Retriever, Add, Callable[[str], Awaitable[None]]]]
 
 SHELF: dict[str, list[Part]] = {
     "bees": [
@@ -39,9 +37,7 @@ SHELF: dict[str, list[Part]] = {
 
 
 @asynccontextmanager
-async def _sqlite(folder: Path) -> AsyncIterator[tuple[Retriever, Add, Callable[[str], Awaitable[None]]]]:
-    url = f"sqlite+aiosqlite:///{folder}/retriever.db"
-    await migrate.upgrade(url)
+async def _opened(url: str) -> AsyncIterator[tuple[Retriever, Add, Callable[[str], Awaitable[None]]]]:
     store = Store(url)
 
     async def add(name: str, parts: Sequence[Part]) -> None:
@@ -52,18 +48,15 @@ async def _sqlite(folder: Path) -> AsyncIterator[tuple[Retriever, Add, Callable[
     async def remove(name: str) -> None:
         await documents.remove(store, name)
 
-    yield SQLiteRetriever(store), add, remove
+    yield FullTextRetriever(store), add, remove
     await store.close()
 
 
-IMPLEMENTATIONS: dict[str, Callable[[Path], Opened]] = {"sqlite": _sqlite}
-
-
-@pytest.fixture(params=IMPLEMENTATIONS)
+@pytest.fixture
 async def opened(
-    request: pytest.FixtureRequest, tmp_path: Path
+    database_url: str,
 ) -> AsyncIterator[tuple[Retriever, Add, Callable[[str], Awaitable[None]]]]:
-    async with IMPLEMENTATIONS[request.param](tmp_path) as both:
+    async with _opened(database_url) as both:
         yield both
 
 
@@ -233,17 +226,14 @@ async def test_any_naughty_string_is_a_text(
     await remove("naughty")
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @settings(
     max_examples=10,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(questions=st.lists(st.text(max_size=2_000), max_size=40))
-async def test_any_text_is_a_question(
-    implementation: str, tmp_path_factory: pytest.TempPathFactory, questions: list[str]
-) -> None:
-    async with IMPLEMENTATIONS[implementation](tmp_path_factory.mktemp("any")) as (retriever, add, _):
+async def test_any_text_is_a_question(databases: Databases, questions: list[str]) -> None:
+    async with _opened(databases()) as (retriever, add, _):
         for name, parts in SHELF.items():
             await add(name, parts)
         for question in questions:

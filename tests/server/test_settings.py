@@ -1,5 +1,6 @@
 """Settings come from three places in one order, and what is not fit to run with is refused before anything starts."""
 
+import importlib.util
 import json
 import secrets
 from pathlib import Path
@@ -78,7 +79,11 @@ def test_lists_may_be_written_by_comma_or_as_lists(nowhere: Path, given: Any) ->
         ("CORS_ORIGINS", "https://a.example/path"), ("CORS_ORIGINS", "*"), ("CORS_ORIGINS", "a.example"),
         ("TRUSTED_PROXIES", "10.0.0.0/33"), ("TRUSTED_PROXIES", "proxy.internal"), ("BASE_URL", "chat.example.com"), ("BASE_URL", "https://u:hunter2pw@chat.example.com"), ("CORS_ORIGINS", "https://u:hunter2pw@a.example"),
         ("INTEGRATION_TEST_MODE", "perhaps"), ("LOG_RING_BYTES", "1"), ("SHUTDOWN_SECONDS", "0"),
-        ("DATABASE_URL", "postgresql+asyncpg://u:hunter2pw@db/chat"), ("SECRET_KEY", "hunter2pw"),
+        ("DATABASE_URL", "mysql://u:hunter2pw@db/chat"), ("DATABASE_URL", "postgresql+psycopg://u:hunter2pw@db/chat"),
+        ("DATABASE_URL", "postgresql://u:hunter2pw@db"), ("DATABASE_URL", "postgresql://u:hunter2pw/2@db/chat"),
+        ("DATABASE_URL", "postgresql://u:12/hunter2pw@db/chat"), ("DATABASE_URL", "postgresql://u:12#hunter2pw@db/chat"),
+        ("DATABASE_URL", "postgresql://u:12?hunter2pw@db/chat"), ("DATABASE_URL", "sqlite:///chatkit.db"),
+        ("DATABASE_URL", "sqlite+aiosqlite://chatkit.db"), ("DATABASE_POOL_SIZE", "0"), ("SECRET_KEY", "hunter2pw"),
     ],
 )  # fmt: skip
 def test_a_bad_setting_is_named_with_a_fix_and_without_its_value(given: Any, name: str, value: str) -> None:
@@ -178,6 +183,46 @@ def test_what_is_shown_hides_secrets(given: Any) -> None:
     assert GOOD_KEY not in json.dumps(masked(settings))
     assert GOOD_KEY not in repr(settings)
     assert list(masked(settings)) == [name for name, *_ in table()]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:hunter2pw@db.internal/chat",
+        "postgres://u:hunter2pw@db.internal:5433/chat?sslmode=require",
+        "postgresql+asyncpg://u:hunter2pw@db.internal/chat",
+        "postgresql://u:a@hunter2pw@db.internal/chat",
+        "postgresql://u@db.internal/chat?password=hunter2pw",
+        "postgresql://db.internal/chat?sslpassword=hunter2pw&user=u",
+        "postgresql://u:hunter2pw@[::1]:5432/chat",
+        "postgresql://u:hunter2pw@/chat?host=/run/postgresql",
+        "postgresql://u:hunter2pw@one.internal:5432,two.internal:5433/chat?target_session_attrs=read-write",
+    ],
+)
+def test_every_form_of_a_postgresql_address_is_accepted_and_its_password_never_shown(
+    given: Any, url: str
+) -> None:
+    given(DATABASE_URL=url)
+    settings = load()
+    shown = masked(settings)["DATABASE_URL"]
+    assert settings.database_url == url
+    assert "hunter2pw" not in shown
+    assert "***" in shown
+    assert "/chat" in shown
+    assert "hunter2pw" not in repr(settings)
+
+
+def test_postgresql_without_its_driver_is_refused_with_the_command_that_installs_it(
+    given: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "asyncpg" else found(name))
+    given(DATABASE_URL="postgresql://u:hunter2pw@db.internal/chat")
+    with pytest.raises(SettingsError) as error:
+        load()
+    (problem,) = error.value.problems
+    assert problem.setting == "DATABASE_URL"
+    assert "pip install 'chatkit[postgres]'" in problem.fix
 
 
 def test_the_hash_of_the_settings_changes_with_any_of_them(given: Any) -> None:

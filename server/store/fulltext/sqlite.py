@@ -1,12 +1,16 @@
-"""Full text on SQLite: how often words occur, and the passages that hold them, both by FTS5.
+"""Full text on SQLite, by FTS5, whose index stems words itself and is kept in step by triggers.
 
-Words arrive folded, as letters and digits only, and are quoted on top of that, so no question can be a syntax error.
-The index stems them itself.
+Words are quoted, so no question can be a syntax error.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from .engine import Fetch, Row, Store
+from server.store.dialects import Fetch, Row
+from server.store.engine import Store
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 _MERGE_PAGES = 500
 
@@ -23,24 +27,26 @@ _CANDIDATES = """
 
 
 async def frequencies(fetch: Fetch, words: Sequence[str]) -> tuple[int, Sequence[int]]:
-    """How many passages there are, and how many of them hold each of `words`; one statement."""
+    """See `FullText`."""
     counts = ", (SELECT count(*) FROM passages_fts WHERE passages_fts MATCH ?)" * len(words)
     sql = "SELECT (SELECT total(passages) FROM documents)" + counts  # noqa: S608 - only `?` is repeated
     (row,) = await fetch(sql, [_quoted(word) for word in words])
     return int(row[0]), row[1:]
 
 
-async def candidates(fetch: Fetch, words: Sequence[str], limit: int) -> Sequence[Row]:
-    """The `limit` passages that hold most of `words`, weighed by BM25: document, position, url, anchor, heading, text."""
+async def candidates(fetch: Fetch, words: Mapping[str, float], limit: int) -> Sequence[Row]:
+    """See `FullText`: weighed by FTS5's own BM25."""
     return await fetch(_CANDIDATES, [" OR ".join(map(_quoted, words)), limit])
 
 
-def _quoted(word: str) -> str:
-    return '"' + word.replace('"', '""') + '"'
+async def index(
+    connection: "AsyncConnection", document_id: str, passages: Sequence[tuple[str, str, str]]
+) -> None:
+    """See `FullText`: the triggers have done it."""
 
 
 async def tidy(store: Store) -> None:
-    """Merge what many small writes left of the index, so that a search reads few places.
+    """Merge what many small writes left of the index.
 
     In small steps, each its own transaction, so that nobody who writes waits long (https://sqlite.org/fts5.html#the_merge_command).
     """
@@ -56,3 +62,7 @@ async def tidy(store: Store) -> None:
         if after - before < 2:
             return
         pages = _MERGE_PAGES
+
+
+def _quoted(word: str) -> str:
+    return '"' + word.replace('"', '""') + '"'

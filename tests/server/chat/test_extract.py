@@ -15,7 +15,7 @@ from server.chat.ingest import ingest
 from server.chat.models import EXCERPT_LIMIT, SOURCES_LIMIT, Answer, Mode, Question, Source
 from server.chat.passages import Passage, taken_apart
 from server.chat.ranking import ranked
-from server.chat.retrieval import SQLiteRetriever
+from server.chat.retrieval import FullTextRetriever
 from server.chat.sentences import sentences
 from server.chat.service import Chat
 from server.chat.words import terms
@@ -135,7 +135,7 @@ async def test_browsing_is_answered_more_briefly() -> None:
 @pytest.fixture
 async def chat(store: Store, tmp_path: Path) -> Chat:
     await ingest(store, [library(tmp_path)])
-    return Chat(SQLiteRetriever(store), ExtractiveAnswerer())
+    return Chat(FullTextRetriever(store), ExtractiveAnswerer())
 
 
 async def _selected(chat: Chat, message: str, selected: str, **more: str) -> Answer:
@@ -178,7 +178,7 @@ async def test_a_question_that_says_nothing_itself_is_about_what_is_marked(chat:
 
 async def test_marked_text_alone_is_enough_for_an_answer(store: Store) -> None:
     answer = await _selected(
-        Chat(SQLiteRetriever(store), ExtractiveAnswerer()), "Explain!", "Zebras have stripes. Lions do not."
+        Chat(FullTextRetriever(store), ExtractiveAnswerer()), "Explain!", "Zebras have stripes. Lions do not."
     )
     assert answer.answer == "Zebras have stripes. Lions do not. [1]"
     assert [source.id for source in answer.sources] == [SELECTION]

@@ -19,7 +19,7 @@ from server.chat.handlers import CHAT, ask, ask_stream
 from server.chat.ingest import ingest
 from server.chat.models import Answer, Question
 from server.chat.passages import Passage
-from server.chat.retrieval import SQLiteRetriever
+from server.chat.retrieval import FullTextRetriever
 from server.chat.service import Chat
 from server.connection import Runner
 from server.errors import ServiceUnavailable
@@ -57,7 +57,7 @@ async def start(store: Store) -> AsyncIterator[Start]:
         app = web.Application()
         app.on_response_prepare.append(headers_stamped)
         app[BODY_SECONDS] = 5.0
-        app[CHAT] = Chat(SQLiteRetriever(store), answerer or ExtractiveAnswerer())
+        app[CHAT] = Chat(FullTextRetriever(store), answerer or ExtractiveAnswerer())
         app.router.add_post("/chat", ask)
         app.router.add_post("/stream", ask_stream)
         runner = Runner(app, Addresses((), b"0" * 32), around(Meter(LoopLag())), shutdown_timeout=2)

@@ -12,7 +12,7 @@ import pytest
 
 from server.chat.ingest import Progress, ingest, is_empty
 from server.chat.reading import ReaderProcess
-from server.chat.retrieval import SQLiteRetriever
+from server.chat.retrieval import FullTextRetriever
 from server.store import chat as documents
 from server.store.engine import Store
 from tests.harness import ROOT, clean_environment
@@ -54,7 +54,7 @@ async def test_every_kind_of_file_is_found_by_its_words(store: Store, tmp_path: 
 
     assert (report.added, report.failed) == (5, 0)
     assert not await is_empty(store)
-    retriever = SQLiteRetriever(store)
+    retriever = FullTextRetriever(store)
     for words, url in [
         ("stationctl restart", "operations.md#restarting-a-station"),
         ("electric bicycles", "prices.html#electric"),
@@ -100,7 +100,7 @@ async def test_a_changed_file_is_replaced_and_the_index_with_it(store: Store, tm
     file.write_text("# A\n\nabout penguins")
     report = await ingest(store, [file.parent])
 
-    retriever = SQLiteRetriever(store)
+    retriever = FullTextRetriever(store)
     assert (report.changed, report.added) == (1, 0)
     assert not await retriever.search("walruses badgers", 5)
     assert await retriever.search("penguins", 5)
@@ -174,7 +174,7 @@ async def test_a_file_that_cannot_be_read_any_more_keeps_its_last_version_and_an
     (folder / "b.md").write_text(" \n")
     report = await ingest(store, [folder])
 
-    retriever = SQLiteRetriever(store)
+    retriever = FullTextRetriever(store)
     assert (report.failed, report.removed) == (2, 1)
     assert await retriever.search("walruses", 5)
     assert not await retriever.search("badgers", 5)

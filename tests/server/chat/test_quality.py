@@ -16,7 +16,7 @@ import pytest
 from server.chat.extract import NO_ANSWER, THRESHOLD, ExtractiveAnswerer
 from server.chat.ingest import ingest
 from server.chat.models import Answer, Question
-from server.chat.retrieval import SQLiteRetriever
+from server.chat.retrieval import FullTextRetriever
 from server.chat.service import Chat
 from server.store import migrate
 from server.store.engine import Store
@@ -107,7 +107,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 async def chat(url: str) -> AsyncIterator[Chat]:
     store = Store(url)
-    yield Chat(SQLiteRetriever(store), ExtractiveAnswerer())
+    yield Chat(FullTextRetriever(store), ExtractiveAnswerer())
     await store.close()
 
 
@@ -153,7 +153,7 @@ async def test_the_threshold_lies_between_what_is_answered_and_what_is_not(url: 
 async def _scores(url: str) -> dict[str, float]:
     """The best passage's score for every question; 0 where nothing was found."""
     store = Store(url)
-    retriever = SQLiteRetriever(store)
+    retriever = FullTextRetriever(store)
     found = {
         question: await retriever.search(question, 1)
         for question in [*UNANSWERED, *(row[0] for row in ANSWERED)]

@@ -67,8 +67,8 @@ async def test_the_folder_is_made_and_nothing_is_connected_before_the_first_use(
 
 
 async def test_another_kind_of_database_is_refused() -> None:
-    with pytest.raises(ValueError, match="SQLite"):
-        Store("postgresql+asyncpg://host/name")
+    with pytest.raises(ValueError, match="SQLite or PostgreSQL"):
+        Store("mysql+aiomysql://host/name")
 
 
 async def test_a_block_that_raises_leaves_nothing_behind(store: Store) -> None:

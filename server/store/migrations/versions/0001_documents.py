@@ -1,4 +1,8 @@
-"""Documents, their passages, and a full-text index that triggers keep in step."""
+"""Documents, their passages, and a full-text index.
+
+On SQLite triggers keep the index in step. On PostgreSQL who stores a passage stores its stems, too (`server.store.fulltext`), and both leave
+together.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +12,7 @@ down_revision = None
 
 # An index without a copy of the text (https://sqlite.org/fts5.html#external_content_tables): it must be told the old values
 # to forget them, which only triggers can promise.
-_FULL_TEXT = (
+_SQLITE = (
     """
     CREATE VIRTUAL TABLE passages_fts USING fts5(
         heading, text, content='passages', content_rowid='id', tokenize='porter unicode61'
@@ -34,9 +38,19 @@ _FULL_TEXT = (
     """,
 )
 
+_POSTGRESQL = (
+    """
+    CREATE TABLE passages_fts (
+        id integer PRIMARY KEY REFERENCES passages (id) ON DELETE CASCADE,
+        stems tsvector NOT NULL
+    )
+    """,
+    "CREATE INDEX passages_fts_stems ON passages_fts USING gin (stems)",
+)
+
 
 def upgrade() -> None:
-    """Make the tables and, on SQLite, the index."""
+    """Make the tables and the index."""
     op.create_table(
         "documents",
         sa.Column("id", sa.String(16), primary_key=True),
@@ -60,7 +74,7 @@ def upgrade() -> None:
         sa.Column("text", sa.String, nullable=False),
         sa.UniqueConstraint("document_id", "position"),
     )
-    for statement in _FULL_TEXT:
+    for statement in _POSTGRESQL if op.get_context().dialect.name == "postgresql" else _SQLITE:
         op.execute(statement)
 
 

@@ -1,0 +1,251 @@
+"""What is true of PostgreSQL only: how a connection is opened and bounded, and what its errors mean.
+
+The address is libpq's, as asyncpg takes it: ``postgresql://role:password@host:5432/database?sslmode=require``; ``postgres://`` and
+SQLAlchemy's ``postgresql+asyncpg://`` are the same. SQLAlchemy never gets to see it, so no error or log of its own can hold the
+password.
+
+Everything has an end: connecting, waiting for a lock, a statement (by the server's clock), and its answer (by ours, for a server that
+does not answer at all). A connection that the server has closed is noticed when it is taken from the pool, which costs
+nothing, so a restart of PostgreSQL needs none of ours.
+"""
+
+import asyncio
+import errno
+import importlib.util
+import re
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import parse_qs, urlsplit
+
+if TYPE_CHECKING:
+    import asyncpg
+    from sqlalchemy import Engine, Insert, Table
+    from sqlalchemy.engine import ExceptionContext
+
+KIND: Final[Literal["sqlite", "postgresql"]] = "postgresql"
+
+CONNECT_SECONDS = 3.0
+LOCK_SECONDS = 4
+"""How long a statement waits for another transaction."""
+STATEMENT_SECONDS = 5
+"""How long a statement may take; the server ends it."""
+PATIENT_SECONDS = 600
+"""The same two, for commands that somebody waits for at a terminal."""
+SILENCE_SECONDS = 1
+"""How much longer an answer may take than its statement; after that the connection is given up."""
+IDLE_SECONDS = 30
+"""How long a transaction may do nothing; the server ends it. No part of ChatKit waits for anything else within one."""
+
+READING: Mapping[str, Any] = {"isolation_level": "AUTOCOMMIT"}
+WRITING: Mapping[str, Any] = {}
+
+PING: str = "SELECT 1"
+IS_MIGRATED: str = "SELECT 1 WHERE to_regclass('alembic_version') IS NOT NULL"
+# Any number will do that nobody else uses in this database: "chatkit" as bytes.
+TAKE_TURNS: str | None = f"SELECT pg_advisory_xact_lock({int.from_bytes(b'chatkit')})"
+
+_HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::\d+)?")
+_SCHEME = re.compile(r"postgres(?:ql)?(?:\+asyncpg)?://")
+
+# Classes of SQLSTATE, and single ones (https://www.postgresql.org/docs/current/errcodes-appendix.html), that say "the database cannot
+# be used now", not "this is a bug".
+_UNAVAILABLE_CLASSES = frozenset(
+    {
+        "08",  # the connection
+        "28",  # who we are
+        "53",  # disk, memory, connections used up
+        "57",  # shut down, starting up, out of time
+        "58",  # the system below it
+        "F0",  # its configuration
+        "XX",  # damaged
+    }
+)
+_UNAVAILABLE = frozenset(
+    {
+        "25006",  # a standby, which takes no writes
+        "25P03",  # idle in a transaction for too long
+        "3D000",  # there is no such database
+        "40001",  # another transaction was quicker
+        "40P01",  # a deadlock
+        "42501",  # the role may not
+        "55P03",  # a lock was not to be had in time
+    }
+)
+
+
+class Unreachable(Exception):
+    """No connection, or one that was lost. `status` is the SQLSTATE or the system's own name of what happened."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def opens(url: str) -> bool:
+    """See `Dialect`."""
+    return _SCHEME.match(url) is not None
+
+
+def problem(url: str) -> tuple[str, str] | None:
+    """See `Dialect`."""
+    if importlib.util.find_spec("asyncpg") is None:
+        return (
+            "names a PostgreSQL database, and asyncpg is not installed",
+            "Run: pip install 'chatkit[postgres]'",
+        )
+    form = (
+        "Use postgresql://role:password@host/database, with every @ : / ? # % of a password percent-encoded"
+    )
+    try:
+        parts = urlsplit(url)
+        asked = parse_qs(parts.query, strict_parsing=True) if parts.query else {}
+    except ValueError:
+        return "is not an address of a PostgreSQL database", form
+    # A port that is no number, or an @ behind the hosts, is the rest of a password that was not encoded.
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    if not all(map(_HOST.fullmatch, hosts)) or "@" in parts.path or parts.fragment:
+        return "is not an address of a PostgreSQL database", form
+    if parts.path.strip("/") == "" and not {"database", "dbname", "service"} & asked.keys():
+        return "does not name a database", form
+    return None
+
+
+def arguments(url: str, *, create: bool, connections: int, patient: bool) -> tuple[str, dict[str, Any]]:
+    """See `Dialect`. A database that is not there is never made: that takes a right which ChatKit needs for nothing else."""
+    del create
+    kept = (connections + 1) // 2
+    return "postgresql+asyncpg://", {
+        "pool_size": kept,
+        "max_overflow": connections - kept,
+        "pool_timeout": 5,
+        "pool_use_lifo": True,
+        "connect_args": {"async_creator_fn": _connects(url, patient=patient)},
+    }
+
+
+def prepare(engine: "Engine") -> None:
+    """See `Dialect`."""
+    from sqlalchemy import event
+
+    event.listen(engine, "checkout", _on_checkout)
+    event.listen(engine, "handle_error", _on_error)
+
+
+def fetch(connection: "asyncpg.Connection[Any]") -> Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]:
+    """See `Dialect`."""
+
+    async def fetched(sql: str, parameters: Sequence[Any]) -> Sequence[Any]:
+        try:
+            rows: Sequence[Any] = await connection.fetch(sql, *parameters)
+            return rows
+        except asyncio.CancelledError:
+            # It would first have to wait for the server to confirm, and nobody bounds that.
+            connection.terminate()
+            raise
+        except OSError as error:
+            connection.terminate()
+            raise _unreachable(error) from error
+
+    return fetched
+
+
+def upsert(table: "Table", row: Mapping[str, Any]) -> "Insert":
+    """See `Dialect`."""
+    from sqlalchemy.dialects.postgresql import insert
+
+    keys = [column.name for column in table.primary_key]
+    rest = {name: value for name, value in row.items() if name not in keys}
+    return insert(table).values(**row).on_conflict_do_update(index_elements=keys, set_=rest)
+
+
+def failure(error: BaseException) -> str | None:
+    """See `Dialect`: an SQLSTATE, or a name of the system's such as ``ECONNREFUSED``."""
+    import asyncpg
+
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, Unreachable):
+            return seen.status
+        if isinstance(seen, asyncpg.PostgresError):
+            state = str(seen.sqlstate)
+            return state if state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE else None
+        if isinstance(seen, asyncpg.InterfaceError) and "closed" in str(seen):
+            return "CONNECTION_CLOSED"
+        seen = getattr(seen, "orig", None) or seen.__cause__
+    return None
+
+
+def is_there(url: str) -> bool:
+    """See `Dialect`: only the server knows."""
+    del url
+    return True
+
+
+def _connects(url: str, *, patient: bool) -> Callable[[], Awaitable[Any]]:
+    """What opens a connection to the database at `url`."""
+    statement = PATIENT_SECONDS if patient else STATEMENT_SECONDS
+    session = {
+        "application_name": "chatkit",
+        "statement_timeout": f"{statement}s",
+        "lock_timeout": f"{statement if patient else LOCK_SECONDS}s",
+        "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
+        # A firewall forgets a connection on which nothing is sent.
+        "tcp_keepalives_idle": "60s",
+    }
+    # What stands in the address has been thought about.
+    given = parse_qs(urlsplit(url).query).keys()
+    session = {name: value for name, value in session.items() if name not in given}
+    address = _SCHEME.sub("postgresql://", url)
+
+    async def connect() -> Any:
+        import asyncpg
+
+        try:
+            return await asyncpg.connect(
+                address,
+                timeout=CONNECT_SECONDS,
+                command_timeout=statement + SILENCE_SECONDS,
+                server_settings=session,
+            )
+        except asyncpg.PostgresError as error:
+            raise Unreachable(str(error.sqlstate), str(error)) from error
+        except OSError as error:
+            raise _unreachable(error) from error
+        except (asyncpg.InterfaceError, ValueError) as error:
+            # Its text may hold a part of the address.
+            raise Unreachable("BAD_ADDRESS", f"{type(error).__name__} of the driver") from None
+
+    return connect
+
+
+def _unreachable(error: OSError) -> Unreachable:
+    if isinstance(error, socket.gaierror):
+        return Unreachable("NAME_NOT_RESOLVED", str(error))
+    if isinstance(error, ssl.SSLError):
+        return Unreachable("TLS_FAILED", str(error))
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return Unreachable("TIMEOUT", "no answer in time")
+    return Unreachable(errno.errorcode.get(error.errno or 0, "CONNECTION_FAILED"), str(error))
+
+
+def _on_checkout(connection: Any, _record: object, _proxy: object) -> None:
+    """Replace a connection that has been closed while it lay in the pool: the loop has been told, so nobody needs to ask."""
+    from sqlalchemy.exc import DisconnectionError
+
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+
+
+def _on_error(context: "ExceptionContext") -> None:
+    """Give up a connection that does not answer, and name what happened: SQLAlchemy knows the driver's errors only."""
+    error = context.original_exception
+    if isinstance(error, OSError):
+        if context.connection is not None and not context.connection.closed:
+            driver = context.connection.connection.driver_connection
+            if driver is not None:
+                driver.terminate()
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False
+        raise _unreachable(error) from error
