@@ -164,17 +164,19 @@ def failure(error: BaseException) -> str | None:
     """See `Dialect`: an SQLSTATE, or a name of the system's such as ``ECONNREFUSED``."""
     import asyncpg
 
+    found = None
     seen: BaseException | None = error
     while seen is not None:
+        # The innermost says most: a connection was lost because the server was shut down.
         if isinstance(seen, Unreachable):
             return seen.status
         if isinstance(seen, asyncpg.PostgresError):
             state = str(seen.sqlstate)
-            return state if state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE else None
-        if isinstance(seen, asyncpg.InterfaceError) and "closed" in str(seen):
-            return "CONNECTION_CLOSED"
+            found = state if state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE else None
+        elif isinstance(seen, asyncpg.InterfaceError) and "closed" in str(seen):
+            found = "CONNECTION_CLOSED"
         seen = getattr(seen, "orig", None) or seen.__cause__
-    return None
+    return found
 
 
 def is_there(url: str) -> bool:

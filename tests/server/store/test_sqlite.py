@@ -1,4 +1,4 @@
-"""The database: opened as it should be, watched, and one error when it cannot be used."""
+"""What is true of SQLite only; what it shares with PostgreSQL is in `tests/contract/test_store.py`."""
 
 import asyncio
 import sqlite3
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.context import Request, bound
 from server.store import sqlite
 from server.store.engine import Store, StoreUnavailable
 from tests.server.chat.reading_log import events
@@ -71,50 +70,6 @@ async def test_another_kind_of_database_is_refused() -> None:
         Store("mysql+aiomysql://host/name")
 
 
-async def test_a_block_that_raises_leaves_nothing_behind(store: Store) -> None:
-    await _with_table(store)
-
-    async def fail() -> None:
-        async with store.writing("test") as connection:
-            await connection.exec_driver_sql("INSERT INTO t VALUES (1)")
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        await fail()
-    assert await _count(store) == 0
-
-
-async def test_a_cancelled_write_leaves_nothing_behind_and_no_lock(store: Store) -> None:
-    await _with_table(store)
-    inside = asyncio.Event()
-
-    async def write() -> None:
-        async with store.writing("test") as connection:
-            await connection.exec_driver_sql("INSERT INTO t VALUES (1)")
-            inside.set()
-            await asyncio.sleep(60)
-
-    for _ in range(20):  # more than the pool has connections
-        inside.clear()
-        task = asyncio.create_task(write())
-        await inside.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    assert await _count(store) == 0
-    async with asyncio.timeout(2), store.writing("test") as connection:
-        await connection.exec_driver_sql("INSERT INTO t VALUES (2)")
-    assert await _count(store) == 1
-
-
-async def test_readers_go_on_while_one_writes(store: Store) -> None:
-    await _with_table(store)
-    async with store.writing("test") as connection:
-        await connection.exec_driver_sql("INSERT INTO t VALUES (1)")
-        assert await _count(store) == 0
-    assert await _count(store) == 1
-
-
 async def test_writers_take_turns(store: Store) -> None:
     await _with_table(store)
 
@@ -171,35 +126,6 @@ async def test_a_database_deleted_under_the_server_is_noticed(store: Store) -> N
     with events() as written, pytest.raises(StoreUnavailable):
         await store.ping()
     assert "FILE_GONE" in [event["status"] for event in written]
-
-
-async def test_when_every_connection_is_taken_the_next_is_told_so(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store.engine.pool, "_timeout", 0.05)
-    taken = [store.fetching("test") for _ in range(8)]
-    for reading in taken:
-        await reading.__aenter__()
-    with events() as written, pytest.raises(StoreUnavailable):
-        await store.ping()
-    for reading in taken:
-        await reading.__aexit__(None, None, None)
-    assert "POOL_EXHAUSTED" in [event["status"] for event in written]
-    await store.ping()
-
-
-async def test_a_bug_in_a_statement_stays_a_bug(store: Store) -> None:
-    with pytest.raises(sqlite3.OperationalError, match="no such table"):
-        await _count(store)
-
-
-async def test_every_use_counts_towards_the_request(store: Store) -> None:
-    await _with_table(store)
-    with bound(Request("a-request")) as request:
-        await _count(store)
-        await _count(store)
-    assert request.canonical["db_calls"] == 2
-    assert request.canonical["db_ms"] > 0
 
 
 async def test_closing_writes_everything_into_the_one_file(store: Store, tmp_path: Path) -> None:
