@@ -36,6 +36,7 @@ PROGRAMS = (
     Program("jq", "jq", "tests/docs"),
     Program("mkfs.ext4", "e2fsprogs", "tests/faults"),
     Program("mount", "mount", "tests/faults"),
+    Program("openssl", "openssl", "tests/server/mail"),
     Program("prlimit", "util-linux", "tests/faults"),
     Program("prometheus", "prometheus", "tests/server/operations/test_prometheus.py"),
     Program("promtool", "prometheus", "tests/server/operations/test_prometheus.py"),
