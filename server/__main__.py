@@ -239,8 +239,11 @@ async def _mail(settings: Settings, address: str) -> int:
         to = normalized(address)
     request_id = str(uuid4())
     with opening_database():
-        await migrate.upgrade(settings.database_url)
-        store = Store(settings.database_url)
+        if await migrate.is_needed(settings.database_url):
+            raise StepFailed(
+                "use the database", "it does not have the present shape", "Run: python -m server migrate"
+            )
+        store = Store(settings.database_url, create=False)
         try:
             async with store.writing("put_mail") as connection:
                 await outbox.add(connection, trial.KIND, to, "", request_id=request_id, now=time.time())

@@ -15,8 +15,8 @@ from .message import Message
 class Undelivered(Exception):
     """A message was not taken.
 
-    `stage` is how far it came (`connect`, `tls`, `login`, `sender`, `recipient`, `data`…), `reason` the type of what stopped it, and
-    `status` the other side's own code for it, such as ``550 5.1.1``, if it gave one. None of them holds anything of the message.
+    `stage` is how far it came (`connect`, `tls`, `hello`, `login`, `sender`, `recipient`, `data`…), `reason` the type of what stopped it,
+    and `status` the other side's own code for it, such as ``550 5.1.1``, if it gave one. None of them holds anything of the message.
     """
 
     def __init__(self, stage: str, reason: str, status: str | None = None) -> None:

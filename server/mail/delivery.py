@@ -33,6 +33,7 @@ LEASE_SECONDS = 120.0
 """After so long a letter is due for others: more than an attempt takes in all, with a rest for clocks that differ between machines."""
 GIVE_UP_SECONDS = 6 * 3600.0
 """How old a letter may become. Long enough for a mail server to be mended in a night, and nobody waits longer for a link."""
+MAX_RECEIPT = 200
 SLOW_MS = 5_000.0
 """Handing over that takes longer than this many milliseconds is worth an event."""
 
@@ -122,7 +123,7 @@ class Delivery:
                 **_about(letter),
                 attempts=letter.attempts,
                 duration_ms=duration_ms,
-                receipt=receipt,
+                receipt=receipt[:MAX_RECEIPT],
             )
 
     async def _not_sent(self, letter: Letter, lease: str, failure: Undelivered) -> None:

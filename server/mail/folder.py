@@ -5,6 +5,7 @@ terminal, if there is one, and nowhere else: never in the log.
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -40,7 +41,8 @@ class Folder:
         except OSError as error:
             raise Unreachable("write", type(error).__name__) from error
         if self._show is not None:
-            await asyncio.to_thread(self._show, message, path)
+            with contextlib.suppress(OSError):  # The terminal may have gone; the file has not.
+                await asyncio.to_thread(self._show, message, path)
         return str(path)
 
     def _write(self, name: str, mail: bytes) -> Path:
@@ -48,10 +50,13 @@ class Folder:
         path = self._folder / name
         draft = self._folder / f".{name}.new"
         draft.unlink(missing_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(mail)
-        return draft.rename(path)
+        try:
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(descriptor, "wb") as file:
+                file.write(mail)
+            return draft.rename(path)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def show_on_terminal(message: Message, path: Path) -> None:

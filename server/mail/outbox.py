@@ -40,6 +40,8 @@ AT_ONCE = 4
 """How many letters one worker sends at the same time."""
 POLL_SECONDS = 5.0
 """How often an outbox looks for letters that nobody told it of: other workers', those put off, those of the dead."""
+GIVE_BACK_SECONDS = 1.0
+"""How long a stop waits for the database at most."""
 FARTHEST_SECONDS = 2 * LONGEST_SECONDS
 """No letter is put off as far, or leased for as long."""
 
@@ -135,9 +137,11 @@ class Outbox:
         for attempt in cut_off:
             attempt.cancel()
         await asyncio.gather(*cut_off, return_exceptions=True)
-        with contextlib.suppress(StoreUnavailable):
-            for lease, letter_id in cut_off.values():
-                await table.give_back(self._store, lease, [letter_id], self._clock())
+        # If this fails, for whatever reason, the leases end by themselves.
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(GIVE_BACK_SECONDS):
+                for lease, letter_id in cut_off.values():
+                    await table.give_back(self._store, lease, [letter_id], self._clock())
 
     async def _round(self) -> float:
         """Begin what is due and there is room for; seconds until it is worth looking again."""
@@ -185,6 +189,8 @@ class Outbox:
         """What one attempt says of the mail server counts for all letters."""
         now = self._clock()
         if not isinstance(failure, Unreachable):
+            if failure is not None and failure.status is None:
+                return  # Our own failure: nobody was asked.
             self._hasten = self._hasten or self._unreached > 0
             self._unreached, self._quiet_until = 0, 0.0
             self._reached(True, "")

@@ -59,6 +59,9 @@ class MailServer:
         step_seconds: float = STEP_SECONDS,
         all_seconds: float = ALL_SECONDS,
     ) -> None:
+        # Now, and not while somebody waits for an answer.
+        import aiosmtplib  # noqa: F401
+
         self._server = server
         self._sender = sender
         self._context = context
@@ -75,20 +78,20 @@ class MailServer:
         try:
             async with asyncio.timeout(self._all_seconds):
                 await talk.begin()
-                talk.stage = "data"
-                options = ["SMTPUTF8", "BODY=8BITMIME"] if needs_utf8(message, self._sender) else []
-                _, answer = await talk.client.sendmail(self._sender, message.to, mail, mail_options=options)
+                receipt = await talk.hand_over(
+                    mail, self._sender, message.to, utf8=needs_utf8(message, self._sender)
+                )
         except Exception as error:
             raise undelivered(talk.stage, error) from error
         else:
             await talk.say_goodbye()
-            return answer
+            return receipt
         finally:
-            talk.client.close()
+            talk.close()
 
 
 class _Talk:
-    """One connection; `stage` is how far it has come."""
+    """One connection, and `stage`: how far it has come."""
 
     def __init__(self, server: Server, context: ssl.SSLContext | None, step_seconds: float) -> None:
         from aiosmtplib import SMTP
@@ -96,7 +99,7 @@ class _Talk:
         self.stage = "connect"
         self._server = server
         self._step_seconds = step_seconds
-        self.client: SMTP = SMTP(
+        self._client: SMTP = SMTP(
             hostname=server.host,
             port=server.port,
             # Given, so that nobody asks a name server for our own name.
@@ -108,45 +111,60 @@ class _Talk:
         )
 
     async def begin(self) -> None:
-        """Connect, encrypt, log in."""
-        await self.client.connect()
-        self.client.timeout = self._step_seconds
+        """Connect, encrypt, greet, log in."""
+        client = self._client
+        await client.connect()
+        client.timeout = self._step_seconds
         if self._server.security == "starttls":
             self.stage = "tls"
-            await self.client.starttls()
+            await client.starttls()
+        self.stage = "hello"
+        await client.ehlo()
         if self._server.user:
             self.stage = "login"
-            await self.client.login(self._server.user, self._server.password or "")
+            await client.login(self._server.user, self._server.password or "")
+
+    async def hand_over(self, mail: bytes, sender: str, to: str, *, utf8: bool) -> str:
+        """One transaction (RFC 5321, section 3.3); the answer with which the server takes the mail."""
+        client = self._client
+        # RFC 6531, section 3.4: who asks for the one asks for the other.
+        options = ["SMTPUTF8", "BODY=8BITMIME"] if utf8 else []
+        encoding = "utf-8" if utf8 else "ascii"
+        if utf8 and not client.supports_extension("smtputf8"):
+            raise Refused("recipient", "NotSupported")
+        self.stage = "sender"
+        await client.mail(sender, options=options, encoding=encoding)
+        self.stage = "recipient"
+        await client.rcpt(to, encoding=encoding)
+        self.stage = "data"
+        return (await client.data(mail)).message
 
     async def say_goodbye(self) -> None:
-        """The message is taken, whatever becomes of the connection now."""
+        """The mail is taken, whatever becomes of the connection now."""
         from aiosmtplib import SMTPException
 
         with contextlib.suppress(SMTPException, OSError):
-            await self.client.quit(timeout=GOODBYE_SECONDS)
+            await self._client.quit(timeout=GOODBYE_SECONDS)
+
+    def close(self) -> None:
+        """Let the connection go, however far it came."""
+        self._client.close()
 
 
 def undelivered(stage: str, error: Exception) -> Undelivered:
-    """What `error` of aiosmtplib's or the system's, seen at `stage`, means for the message."""
+    """What `error`, seen at `stage`, means for the message."""
     from aiosmtplib import errors
 
-    if isinstance(error, errors.SMTPRecipientsRefused):
-        error = error.recipients[0]
-    for kind_of_error, its_stage in (
-        (errors.SMTPHeloError, "hello"),
-        (errors.SMTPSenderRefused, "sender"),
-        (errors.SMTPRecipientRefused, "recipient"),
-    ):
-        if isinstance(error, kind_of_error):
-            stage = its_stage
+    if isinstance(error, Undelivered):
+        return error
     if isinstance(error, errors.SMTPResponseException):
         return _answered(stage, error)
-    about_this = stage == "data" and isinstance(error, (errors.SMTPNotSupported, ValueError))
-    kind = Refused if about_this else Unreachable
+    if stage == "recipient" and isinstance(error, ValueError):  # an address that SMTP has no form for
+        return Refused(stage, type(error).__name__)
     # The library's own error says less than what the system told it.
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
     reason = "NotSupported" if type(cause) is errors.SMTPException else type(cause).__name__
-    return kind(stage, reason, getattr(cause, "verify_message", None) or None)
+    return Unreachable(stage, reason, getattr(cause, "verify_message", None) or None)
 
 
 def _answered(stage: str, error: "errors.SMTPResponseException") -> Undelivered:

@@ -102,6 +102,13 @@ def test_an_address_that_is_none_is_said_plainly(tmp_path: Path) -> None:
     assert "period" in told["reason"]
 
 
+def test_a_letter_is_not_put_into_a_database_that_has_no_place_for_it(tmp_path: Path) -> None:
+    done = ServerProcess(tmp_path).command("server", "mail", "ada@example.com")
+    assert done.returncode == 78
+    assert json.loads(done.stderr)["fix"] == "Run: python -m server migrate"
+    assert done.stdout == b""
+
+
 def test_a_letter_goes_to_the_mail_server_that_is_set_encrypted_and_logged_in(tmp_path: Path) -> None:
     needs("openssl")
     pem = certificate(tmp_path)
