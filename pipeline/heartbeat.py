@@ -44,6 +44,8 @@ declare(
                     "wall clock minus monotonic clock since the last heartbeat: a jump shows here"
                 ),
                 "inflight": Field("requests being served"),
+                "mail_waiting": Field("letters that wait to be sent, those of all workers"),
+                "mail_oldest_seconds": Field("how long the oldest of them has waited"),
                 "dependencies": Field("the state of each dependency"),
             },
         )

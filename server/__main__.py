@@ -3,6 +3,7 @@
     python -m server                    serve (the default): the API, the widget, and a page to try it on
     python -m server ingest PATH...     read Markdown, HTML, text and PDF, so that questions can be answered from them
     python -m server migrate            bring the database to the present shape
+    python -m server mail ADDRESS       have the running server send a test letter
     python -m server check              show the settings in force, and what is wrong with them
 
 Settings come from the environment, .env, or config/chatkit.toml, in that order; `check` lists them all.
@@ -27,7 +28,7 @@ from pipeline.segments import lock_folder
 
 from . import VERSION
 from .settings import Problem, Settings, SettingsError, load
-from .steps import StepFailed, opening_database
+from .steps import StepFailed, opening_database, step
 
 if TYPE_CHECKING:
     from .app import Group
@@ -69,6 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _run(_ingest(settings, options.paths, if_empty=options.if_empty))
         case "migrate":
             return _run(_migrate(settings))
+        case "mail":
+            return _run(_mail(settings, options.address))
         case "check":
             return _check(settings)
     return _serve(settings, boot)
@@ -103,6 +106,13 @@ def _parser() -> argparse.ArgumentParser:
         "--if-empty", action="store_true", help="do nothing when something has been ingested before"
     )
     commands.add_parser("migrate", help="bring the database to the present shape")
+    mail = commands.add_parser(
+        "mail",
+        help="have the running server send a test letter",
+        description="Puts a test letter into the outbox. The running server sends it within seconds, as it would any other; "
+        "its events have the ID that this command prints.",
+    )
+    mail.add_argument("address", metavar="ADDRESS", help="to whom")
     commands.add_parser("check", help="show the settings in force, and what is wrong with them")
     return parser
 
@@ -212,6 +222,34 @@ async def _migrate(settings: Settings) -> int:
 
     with opening_database():
         await migrate.upgrade(settings.database_url)
+    return 0
+
+
+async def _mail(settings: Settings, address: str) -> int:
+    """Put a test letter into the outbox, and print the ID that its events will have."""
+    from uuid import uuid4
+
+    from .errors import InvalidEmail
+    from .mail import trial
+    from .mail.address import normalized
+    from .store import migrate, outbox
+    from .store.engine import Store
+
+    with step("send a letter", "Give an address such as ada@example.com.", InvalidEmail):
+        to = normalized(address)
+    request_id = str(uuid4())
+    with opening_database():
+        if await migrate.is_needed(settings.database_url):
+            raise StepFailed(
+                "use the database", "it does not have the present shape", "Run: python -m server migrate"
+            )
+        store = Store(settings.database_url, create=False)
+        try:
+            async with store.writing("put_mail") as connection:
+                await outbox.add(connection, trial.KIND, to, "", request_id=request_id, now=time.time())
+        finally:
+            await store.close()
+    sys.stdout.write(f"{request_id}\n")
     return 0
 
 

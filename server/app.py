@@ -1,15 +1,16 @@
 """The composition root: the only place that knows every part, and in which order they start and stop.
 
-    settings → event log → store → services → application → connections
+    settings → event log → store → services → application → connections → mail
 
 Everybody else is handed what they use. Starting opens them in this order; stopping closes the door first, finishes what is in
-flight, drains the log, and closes the store last.
+flight, requests and then letters, drains the log, and closes the store last.
 """
 
 import asyncio
 import contextlib
 import logging
 import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,9 +36,15 @@ from .chat.handlers import CHAT
 from .chat.retrieval import FullTextRetriever
 from .chat.service import Chat
 from .connection import Runner
+from .mail import trial
+from .mail.carrier import Carrier, NoCarrier
+from .mail.folder import Folder, show_on_terminal
+from .mail.outbox import Composer, Outbox
+from .mail.smtp import MailServer
+from .mail.smtp import Server as MailHost
 from .middleware import Addresses, Meter, around, checks, cross_origin, security, started
-from .operations.health import HEALTH, Dependency, Health
-from .operations.metrics import EVENTS, METER
+from .operations.health import HEALTH, Dependency, Health, Observed
+from .operations.metrics import EVENTS, METER, OUTBOX
 from .settings import Settings, masked
 from .steps import StepFailed, opening_database, step
 from .store import migrate
@@ -87,6 +94,11 @@ declare(
             always=True,
         ),
         Event(
+            "mail_not_configured",
+            "WARNING",
+            "No mail can be sent: in production `SMTP_HOST` must name a mail server. Everything else works.",
+        ),
+        Event(
             "config_changed",
             "INFO",
             "This start has other settings than the one before.",
@@ -97,8 +109,13 @@ declare(
 
 
 BACKLOG = 1024
+DEVELOPER = "chatkit@localhost"
+"""Who a letter is from that nobody receives."""
 CANCEL_SECONDS = 0.1
 """How long a request that outlived the deadline has to notice that it is cancelled."""
+
+MAIL_PART = 0.5
+"""The part of a stop's remaining time in which letters that are being sent may end; the log has the rest."""
 
 LINGER_SECONDS = 2.0
 """How long a refused body is still read, so that its sender gets to see the refusal before the connection closes."""
@@ -131,6 +148,7 @@ class Server:
         self._runner: Runner | None = None
         self._health: Health | None = None
         self._meter: Meter | None = None
+        self._outbox: Outbox | None = None
         self._background: list[asyncio.Task[None]] = []
         self._reason = "SIGTERM"
         self.first = False
@@ -181,17 +199,21 @@ class Server:
             store = self._store = Store(
                 settings.database_url, create=False, connections=settings.database_pool_size
             )
-        health = self._health = Health(Dependency("database", store.ping), events, group.started)
+        mail = Observed("mail")
+        health = self._health = Health(Dependency("database", store.ping), events, group.started, [mail])
+        composers: dict[str, Composer] = {trial.KIND: trial.composer(lambda: self.url)}
+        outbox = self._outbox = Outbox(store, mail_carrier(settings), composers, reached=mail.found)
         lag = LoopLag()
         meter = self._meter = Meter(lag)
         self._background = [
             asyncio.create_task(lag.watch(), name="loop-lag"),
-            asyncio.create_task(beat(events, lag, lambda: _vitals(meter, health)), name="heartbeat"),
+            asyncio.create_task(beat(events, lag, lambda: _vitals(meter, health, outbox)), name="heartbeat"),
             asyncio.create_task(_publish(events, meter), name="publish"),
         ]
 
         addresses = Addresses(settings.trusted_proxies, key)
         app = self._application(events, store, health, meter, addresses)
+        app[OUTBOX] = outbox
         runner = self._runner = Runner(
             app,
             addresses,
@@ -207,6 +229,8 @@ class Server:
         health.phase = "serving"
         await health.database_connected()
         self._say_started(events)
+        # Last: a letter may hold a link to us.
+        self._background.append(asyncio.create_task(outbox.run(), name="mail"))
         return runner
 
     async def _listen(self, runner: Runner) -> None:
@@ -231,14 +255,18 @@ class Server:
             previous_boot=previous.boot if previous is not None else None,
             previous_boot_crashed=previous is not None and not previous.stopped,
         )
+        if self._outbox is not None and not self._outbox.available and self.first:
+            log.warning("mail_not_configured")
 
     async def stop(self, reason: str) -> bool:
-        """Close the door, finish what is in flight, drain the log, close the store. False when the log was not drained."""
+        """Close the door, finish requests and letters in flight, drain the log, close the store. False when the log was not drained."""
         self._reason = reason
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.settings.shutdown_seconds
         if self._runner is not None and self._runner.server is not None:
             await self._runner.cleanup()
+        if self._outbox is not None:
+            await self._outbox.stop(max(0.5, (deadline - loop.time()) * MAIL_PART))
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -330,10 +358,37 @@ async def _publish(events: EventLog, meter: Meter) -> None:
         await asyncio.sleep(1)
 
 
-async def _vitals(meter: Meter, health: Health) -> dict[str, Any]:
+async def _vitals(meter: Meter, health: Health, outbox: Outbox) -> dict[str, Any]:
     """What only the server knows of how it is; asking also notices what has gone when nobody else asks."""
     await health.database_connected()
-    return {"inflight": meter.inflight, "dependencies": health.dependencies()}
+    return {
+        "inflight": meter.inflight,
+        "mail_waiting": outbox.waiting,
+        "mail_oldest_seconds": round(outbox.oldest_seconds, 1),
+        "dependencies": health.dependencies(),
+    }
+
+
+def mail_carrier(settings: Settings) -> Carrier:
+    """What takes mail: the mail server that is set, in development without one a folder, in production without one nothing."""
+    if not settings.smtp_host:
+        if settings.production:
+            return NoCarrier()
+        # On a terminal there is no log; where there is one, no link is written.
+        show = show_on_terminal if sys.stderr.isatty() else None
+        return Folder(settings.mail_dir, settings.from_email or DEVELOPER, show)
+    assert settings.from_email is not None
+    name = urlsplit(settings.base_url or "").hostname or ""
+    server = MailHost(
+        settings.smtp_host,
+        settings.smtp_port,
+        settings.smtp_security,
+        settings.smtp_user,
+        settings.smtp_password.get_secret_value() if settings.smtp_password else None,
+        # The one name of ours that others can look up.
+        **({"helo": name} if "." in name and not name.replace(".", "").isdigit() else {}),
+    )
+    return MailServer(server, settings.from_email)
 
 
 def signing_key(settings: Settings) -> bytes:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -73,9 +73,24 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _mail_address(value: str) -> str:
+    from .errors import InvalidEmail
+    from .mail.address import normalized
+
+    try:
+        return normalized(value)
+    except InvalidEmail:
+        raise ValueError("is not a mail address such as chat@example.com, without a name beside it") from None
+
+
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
+MailAddress = Annotated[str, AfterValidator(_mail_address)]
+# A name or an IPv4 address, or an IPv6 address, which has two colons at least; no port.
+Host = Annotated[
+    str, StringConstraints(pattern=r"^(?:[A-Za-z0-9.-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)$")
+]
 
 
 class Settings(BaseSettings):
@@ -172,6 +187,31 @@ class Settings(BaseSettings):
         "a killed process, but neither the machine nor the container.",
         examples=["/dev/shm/chatkit"],  # noqa: S108 - an example
     )
+    smtp_host: Host | None = Field(
+        None,
+        description="The mail server. Without one, mail is put into `MAIL_DIR` in development, and not sent in production.",
+        examples=["smtp.example.com"],
+    )
+    smtp_port: int = Field(587, ge=1, le=65535, description="The mail server's port.")
+    smtp_tls: Literal["starttls", "tls", "none"] | None = Field(
+        None,
+        description="How the connection to it is encrypted: from the first byte (`tls`), from a command on (`starttls`), or not at all. "
+        "When empty: `tls` on port 465, `starttls` on any other.",
+        examples=["starttls"],
+    )
+    smtp_user: str | None = Field(
+        None, description="The name to log in to the mail server with.", examples=["chat"]
+    )
+    smtp_password: SecretStr | None = Field(
+        None, description="The password to it. It is never sent over a connection that is not encrypted."
+    )
+    from_email: MailAddress | None = Field(
+        None, description="The address that mail comes from.", examples=["chat@example.com"]
+    )
+    mail_dir: Path = Field(
+        Path("var/mail"),
+        description="Where mail is put in development, when there is no `SMTP_HOST`: one file a message.",
+    )
     request_max_bytes: int = Field(128 << 10, ge=1024, description="The largest body a request may have.")
     request_body_seconds: float = Field(10.0, gt=0, description="How long a client may take to send a body.")
     keepalive_seconds: float = Field(
@@ -205,9 +245,15 @@ class Settings(BaseSettings):
         return tuple(key.strip() for key in text.split(",") if key.strip())
 
     @property
+    def smtp_security(self) -> Literal["starttls", "tls", "none"]:
+        """How the connection to the mail server is encrypted; port 465 is for TLS from the first byte (RFC 8314)."""
+        return self.smtp_tls or ("tls" if self.smtp_port == 465 else "starttls")
+
+    @property
     def fingerprint(self) -> str:
         """Six hex digits that change when any setting does."""
-        text = self.model_dump_json() + "".join(self.secret_keys)
+        password = self.smtp_password.get_secret_value() if self.smtp_password else ""
+        text = self.model_dump_json() + "".join(self.secret_keys) + password
         return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
@@ -253,7 +299,7 @@ def masked(settings: Settings) -> dict[str, str]:
     for name in Settings.model_fields:
         value = getattr(settings, name)
         if isinstance(value, SecretStr):
-            shown[name.upper()] = f"(set: {len(settings.secret_keys)})"
+            shown[name.upper()] = f"(set: {len(settings.secret_keys)})" if name == "secret_key" else "(set)"
         elif isinstance(value, tuple):
             shown[name.upper()] = ",".join(map(str, value))
         else:
@@ -275,6 +321,9 @@ def _type_name(name: str) -> str:
         "trusted_proxies": "networks",
         "base_url": "URL",
         "secret_key": "secret",
+        "smtp_password": "secret",
+        "smtp_tls": "starttls | tls | none",
+        "from_email": "mail address",
         "log_ring_dir": "path",
     }
     plain: dict[object, str] = {int: "integer", float: "number", bool: "true | false", Path: "path"}
@@ -337,6 +386,7 @@ def _unsafe(settings: Settings) -> list[Problem]:
         )
     if (found := dialects.problem(settings.database_url)) is not None:
         problems.append(Problem("DATABASE_URL", *found))
+    problems += _unsafe_mail(settings)
     problems += [
         Problem("SECRET_KEY", why, _MAKE_KEY) for key in settings.secret_keys if (why := _weakness(key))
     ]
@@ -370,6 +420,28 @@ def _unsafe(settings: Settings) -> list[Problem]:
                 "Name the proxy that ends TLS: TRUSTED_PROXIES=127.0.0.1",
             )
         )
+    return problems
+
+
+def _unsafe_mail(settings: Settings) -> list[Problem]:
+    """Half a log-in, mail from nobody, and a password in the clear."""
+    if not settings.smtp_host:
+        return []
+    problems = []
+    if settings.from_email is None:
+        problems.append(
+            Problem("FROM_EMAIL", "is not set, and SMTP_HOST is", "For example: FROM_EMAIL=chat@example.com")
+        )
+    if bool(settings.smtp_user) != bool(settings.smtp_password):
+        lacking = "SMTP_PASSWORD" if settings.smtp_user else "SMTP_USER"
+        problems.append(
+            Problem(
+                lacking, "is not set, and the other half of the log-in is", "Set both or neither of the two."
+            )
+        )
+    if settings.smtp_password and settings.smtp_security == "none":
+        fix = "Use starttls or tls, or unset SMTP_USER and SMTP_PASSWORD."
+        problems.append(Problem("SMTP_TLS", "is none, which would send SMTP_PASSWORD in the clear", fix))
     return problems
 
 

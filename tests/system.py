@@ -38,6 +38,7 @@ PROGRAMS = (
     Program("mount", "mount", "tests/faults"),
     Program("initdb", "postgresql", "tests/contract, tests/server/store"),
     Program("postgres", "postgresql", "tests/contract, tests/server/store"),
+    Program("openssl", "openssl", "tests/server/mail"),
     Program("prlimit", "util-linux", "tests/faults"),
     Program("prometheus", "prometheus", "tests/server/operations/test_prometheus.py"),
     Program("promtool", "prometheus", "tests/server/operations/test_prometheus.py"),

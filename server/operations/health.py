@@ -6,7 +6,7 @@ A dependency is checked at most every two seconds, however often it is asked for
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal
 
 from aiohttp import web
@@ -27,7 +27,7 @@ declare(
             "WARNING",
             "Something that the server depends on went away or came back.",
             {
-                "dependency": Field("`database`"),
+                "dependency": Field("`database` or `mail`"),
                 "state": Field("`connected` or `disconnected`"),
                 "reason": Field("why: the type of the exception, or `timeout`"),
             },
@@ -38,12 +38,28 @@ declare(
 Phase = Literal["starting", "serving", "draining"]
 
 
-class Dependency:
+class Observed:
+    """One dependency as those who use it find it: nobody asks for it only to know. A change is one event."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.connected: bool | None = None
+
+    def found(self, connected: bool, reason: str) -> None:  # noqa: FBT001 - one of two states, said where it is called
+        """It was there, or was not: then `reason` says why, in a word."""
+        if connected != self.connected:
+            changed = self.connected is not None or not connected
+            self.connected = connected
+            if changed:
+                state = "connected" if connected else "disconnected"
+                log.warning("dependency_state_changed", dependency=self.name, state=state, reason=reason)
+
+
+class Dependency(Observed):
     """One dependency, checked by `probe`, which raises when it is not there."""
 
     def __init__(self, name: str, probe: Callable[[], Awaitable[None]]) -> None:
-        self.name = name
-        self.connected: bool | None = None
+        super().__init__(name)
         self._probe = probe
         self._checked = -FRESH_SECONDS
         self._check: asyncio.Task[None] | None = None
@@ -73,21 +89,22 @@ class Dependency:
 
     def _set(self, *, connected: bool, reason: str) -> None:
         self._checked = time.monotonic()
-        if connected != self.connected:
-            changed = self.connected is not None or not connected
-            self.connected = connected
-            if changed:
-                state = "connected" if connected else "disconnected"
-                log.warning("dependency_state_changed", dependency=self.name, state=state, reason=reason)
+        self.found(connected, reason)
 
 
 class Health:
-    """The server's own account of itself. `phase` is set by who starts and stops it; `started` is of the monotonic clock."""
+    """The server's own account of itself. `phase` is set by who starts and stops it; `started` is of the monotonic clock.
 
-    def __init__(self, database: Dependency, events: EventLog, started: float) -> None:
+    `others` are dependencies without which it still serves: their state is told and decides nothing.
+    """
+
+    def __init__(
+        self, database: Dependency, events: EventLog, started: float, others: Sequence[Observed] = ()
+    ) -> None:
         self.phase: Phase = "starting"
         self.started = started
         self._database = database
+        self._others = others
         self._events = events
 
     @property
@@ -102,7 +119,9 @@ class Health:
     def dependencies(self) -> Mapping[str, str]:
         """The last known state of each dependency."""
         names = {True: "connected", False: "disconnected", None: "unknown"}
-        return {self._database.name: names[self._database.connected]}
+        return {
+            dependency.name: names[dependency.connected] for dependency in (self._database, *self._others)
+        }
 
     async def obstacles(self) -> list[str]:
         """Why no traffic should come here now; empty when it should."""

@@ -14,6 +14,7 @@ from pipeline.figures.file import BOUNDS_SECONDS
 from pipeline.figures.windows import Windows, percent
 from server import VERSION
 from server.answers import json_response
+from server.mail.outbox import Outbox
 from server.middleware.access import Meter
 
 from .accept import preferred
@@ -21,6 +22,7 @@ from .health import HEALTH
 
 EVENTS = web.AppKey("events", EventLog)
 METER = web.AppKey("meter", Meter)
+OUTBOX = web.AppKey("outbox", Outbox)
 
 JSON = "application/json"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -64,6 +66,10 @@ def figures(app: web.Application) -> dict[str, Any]:
             **{name: int(workers[name]) for name in _COUNTS},
             "queue_oldest_ms": round(workers["queue_oldest_ms"], 2),
             "failing_seconds": round(workers["failing_ms"] / 1000, 2),
+        },
+        "mail": {
+            "waiting": app[OUTBOX].waiting,
+            "oldest_seconds": round(app[OUTBOX].oldest_seconds, 2),
         },
     }
 
@@ -159,6 +165,11 @@ class _Collector:
             "chatkit_log_failing_seconds": (
                 "For how long the log could not be written, in the worst of the workers.",
                 workers["failing_ms"] / 1000,
+            ),
+            "chatkit_mail_waiting_letters": ("Letters that wait to be sent.", self._app[OUTBOX].waiting),
+            "chatkit_mail_oldest_seconds": (
+                "How long the oldest of them has waited.",
+                self._app[OUTBOX].oldest_seconds,
             ),
         }
         for name, (help_text, value) in gauges.items():

@@ -3,7 +3,7 @@
 The migrations make them; a test compares the two. Full text is not here: it belongs to one database (`fulltext`).
 """
 
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, UniqueConstraint
+from sqlalchemy import Column, Double, ForeignKey, Index, Integer, MetaData, String, Table, UniqueConstraint
 
 metadata = MetaData()
 
@@ -45,4 +45,21 @@ passages = Table(
     ),
     Column("text", String, nullable=False, comment="light Markdown: paragraphs, lists, fenced code"),
     UniqueConstraint("document_id", "position"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", String(32), primary_key=True, comment="random; the letter's Message-ID is made of it"),
+    Column("kind", String(32), nullable=False, comment="what kind of letter, such as `verification`"),
+    Column("to_email", String(320), nullable=False),
+    Column("subject_id", String(64), nullable=False, comment="the ID of what it is about; never a token"),
+    Column("request_id", String(64), comment="of the request that asked for it"),
+    Column("created_at", Double, nullable=False, comment="seconds since the epoch, as all times here"),
+    Column(
+        "due_at", Double, nullable=False, comment="not before; of a letter being sent, when its lease ends"
+    ),
+    Column("attempts", Integer, nullable=False, comment="how many were begun"),
+    Column("lease", String(32), comment="of who is sending it; null when nobody is"),
+    Index("outbox_due", "due_at"),
 )

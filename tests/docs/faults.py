@@ -5,6 +5,7 @@ wrong. Such a block has a server of its own; after
 the block the fault is undone, and a server that was running has to be well again without a restart.
 """
 
+import json
 import os
 import resource
 import secrets
@@ -16,8 +17,9 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
 from pipeline.segments import MAX_LIVE, live_segments
-from tests.docs.asking import ask, get, until_counted, until_ready, until_unready
-from tests.harness import ServerProcess, exchange
+from tests.docs.asking import WELL_SECONDS, ask, get, until_counted, until_ready, until_unready
+from tests.harness import ServerProcess, exchange, free_port
+from tests.mailbox import open_mailbox
 
 Fault = Callable[[ServerProcess], Iterator[None]]
 
@@ -264,6 +266,27 @@ def no_documents(server: ServerProcess) -> Iterator[None]:
     yield
 
 
+def mail_server_gone(server: ServerProcess) -> Iterator[None]:
+    """Nobody listens where the mail server should be, and somebody waits for a letter."""
+    with _started_with(server, **_mail_server(free_port())):
+        _ask_for_a_letter(server)
+        server.wait_for("email_delayed")
+        yield
+
+
+def mailbox_unknown(server: ServerProcess) -> Iterator[None]:
+    """The mail server knows no mailbox of that name."""
+    with open_mailbox() as mailbox, _started_with(server, **_mail_server(mailbox.port)):
+        mailbox.does = {"rcpt": "550 5.1.1 No such mailbox"}
+        _ask_for_a_letter(server)
+        server.wait_for("email_given_up")
+        deadline = time.monotonic() + WELL_SECONDS
+        while json.loads(get(server, "/metrics"))["mail"]["waiting"]:
+            assert time.monotonic() < deadline, "a letter that was given up still waits"
+            time.sleep(0.1)
+        yield
+
+
 def plain_http(server: ServerProcess) -> Iterator[None]:
     """The server runs in production, and is asked without the proxy that ends TLS."""
     host, port = server.address
@@ -301,6 +324,8 @@ FAULTS: dict[str, Fault] = {
         log_folder_blocked,
         log_not_writable,
         loop_blocked,
+        mail_server_gone,
+        mailbox_unknown,
         no_documents,
         no_room_for_figures,
         plain_http,
@@ -327,6 +352,21 @@ def injected(name: str, server: ServerProcess) -> Generator[None]:
     finally:
         next(steps, None)
     until_ready(server)
+
+
+def _mail_server(port: int) -> dict[str, str]:
+    """Settings for a mail server at that port of this machine."""
+    return {
+        "SMTP_HOST": "127.0.0.1",
+        "SMTP_PORT": str(port),
+        "SMTP_TLS": "none",
+        "FROM_EMAIL": "chat@example.com",
+    }
+
+
+def _ask_for_a_letter(server: ServerProcess) -> None:
+    done = server.command("server", "mail", "ada@example.com")
+    assert done.returncode == 0, done.stderr.decode()
 
 
 @contextmanager

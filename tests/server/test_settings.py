@@ -84,6 +84,8 @@ def test_lists_may_be_written_by_comma_or_as_lists(nowhere: Path, given: Any) ->
         ("DATABASE_URL", "postgresql://u:12/hunter2pw@db/chat"), ("DATABASE_URL", "postgresql://u:12#hunter2pw@db/chat"),
         ("DATABASE_URL", "postgresql://u:12?hunter2pw@db/chat"), ("DATABASE_URL", "sqlite:///chatkit.db"),
         ("DATABASE_URL", "sqlite+aiosqlite://chatkit.db"), ("DATABASE_POOL_SIZE", "0"), ("SECRET_KEY", "hunter2pw"),
+        ("SMTP_HOST", "mail.example.com:25"), ("SMTP_HOST", "a b"), ("SMTP_HOST", "a\nb"), ("SMTP_PORT", "0"), ("SMTP_TLS", "yes"),
+        ("FROM_EMAIL", "hunter2pw"), ("FROM_EMAIL", "ChatKit <chat@example.com>"), ("FROM_EMAIL", "chat@example.com\nBcc: a@example.com"),
     ],
 )  # fmt: skip
 def test_a_bad_setting_is_named_with_a_fix_and_without_its_value(given: Any, name: str, value: str) -> None:
@@ -250,6 +252,53 @@ def test_the_example_file_names_every_setting_with_its_help_and_its_default(nowh
             (nowhere / "config").mkdir(exist_ok=True)
             (nowhere / "config" / "chatkit.toml").write_text(line)
             assert getattr(load(), name) == getattr(defaults, name)
+
+
+MAIL = {"SMTP_HOST": "smtp.example.com", "FROM_EMAIL": "chat@example.com"}
+LOGIN = {"SMTP_USER": "chat", "SMTP_PASSWORD": "hunter2pw"}
+
+
+@pytest.mark.parametrize("settings", [{}, LOGIN, {"SMTP_TLS": "none"}, LOGIN | {"SMTP_TLS": "tls"}])
+def test_a_mail_server_with_and_without_a_log_in_is_accepted(given: Any, settings: dict[str, str]) -> None:
+    given(**MAIL, **settings)
+    assert load().from_email == "chat@example.com"
+
+
+@pytest.mark.parametrize(
+    ("settings", "lacking"),
+    [
+        ({"SMTP_HOST": "smtp.example.com"}, "FROM_EMAIL"),
+        (MAIL | {"SMTP_USER": "chat"}, "SMTP_PASSWORD"),
+        (MAIL | {"SMTP_PASSWORD": "hunter2pw"}, "SMTP_USER"),
+        (MAIL | LOGIN | {"SMTP_TLS": "none"}, "SMTP_TLS"),
+    ],
+)
+def test_half_a_mail_server_and_a_password_in_the_clear_are_refused(
+    given: Any, settings: dict[str, str], lacking: str
+) -> None:
+    given(**settings)
+    problems = refused()
+    assert problems.keys() == {lacking}
+    assert "hunter2pw" not in str(problems)
+
+
+@pytest.mark.parametrize(("port", "security"), [("587", "starttls"), ("25", "starttls"), ("465", "tls")])
+def test_how_mail_is_encrypted_follows_from_the_port_unless_it_is_said(
+    given: Any, port: str, security: str
+) -> None:
+    given(SMTP_PORT=port)
+    assert load().smtp_security == security
+    given(SMTP_TLS="none")
+    assert load().smtp_security == "none"
+
+
+def test_the_mail_servers_password_is_masked_and_counts_as_a_change(given: Any) -> None:
+    given(**MAIL, **LOGIN)
+    before = load()
+    assert masked(before)["SMTP_PASSWORD"] == "(set)"
+    assert "hunter2pw" not in str(before)
+    given(SMTP_PASSWORD="hunter3pw")
+    assert load().fingerprint != before.fingerprint
 
 
 def test_every_setting_has_help() -> None:

@@ -1,0 +1,1 @@
+"""Mail that is not lost: letters wait in the database until a mail server has them."""
