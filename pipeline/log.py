@@ -24,7 +24,7 @@ from .redact import REDACTED, redacted, redacted_fields, secret_name
 
 SERVICE = "chatkit-backend"
 DURABLE = 45
-"""The rank of what is waited for: an event of level INFO that has room where an error has, and that no `LOG_LEVEL` leaves out."""
+"""The rank of what is waited for: it has room where an error has, and no `LOG_LEVEL` leaves it out."""
 OWN = 50
 """The rank of what the log tells of itself: above every level."""
 
@@ -52,6 +52,12 @@ class Sink(Protocol):
 
     async def flushed(self, number: int) -> None:
         """Return when the event with that number is flushed. Raises ``NotDurable``."""
+
+
+def _level(event: str, unknown: Level) -> Level:
+    """The catalogue's level for `event`; `unknown` for one that is not in it."""
+    plan = PLANS.get(event)
+    return unknown if plan is None else plan.level
 
 
 class StandardError:
@@ -127,15 +133,15 @@ class Log:
     async def durable(self, event: str, /, **fields: Any) -> None:
         """Record a fact, and return when it is flushed to the disk: no power cut takes it away.
 
-        Raises ``NotDurable`` when the disk does not take it now; the event may then be in the log all the same, later.
+        Its level is the catalogue's. Raises ``NotDurable`` when the disk does not take it now; the event may then be in the log all the
+        same, later.
         """
         self._sink.check_durable()
-        await self._sink.flushed(self._emit("INFO", DURABLE, event, fields))
+        await self._sink.flushed(self._emit(_level(event, "INFO"), DURABLE, event, fields))
 
     def own(self, event: str, /, **fields: Any) -> int:
         """Record something about the log itself: room is kept for it when there is none for anything else. Its number in the ring."""
-        plan = PLANS.get(event)
-        return self._emit("WARNING" if plan is None else plan.level, OWN, event, fields)
+        return self._emit(_level(event, "WARNING"), OWN, event, fields)
 
     def line(self, level: Level, event: str, **fields: Any) -> bytes:
         """The next event as a line that the caller writes itself; it has its place in `seq`."""

@@ -250,7 +250,7 @@ _LOOKS = (
         ),
         ("/",),
     ),
-    # Tokens that are known by their beginning: JSON web tokens and the keys of well-known services.
+    # Tokens that are known by their beginning: JSON web tokens, our own, and the keys of well-known services.
     _Look(
         _sub(
             r"(?<![\w-])(?>(?:[\w-]*?[-_])?eyJ)[\w-]{6,}+\.[\w-]{4,}+(?:\.[\w-]*+)?"
@@ -268,10 +268,12 @@ _LOOKS = (
     _Look(
         _sub(
             r"(?<![A-Za-z0-9])(?:gh[oprsu]_\w{20,}|github_pat_\w{20,}|(?:g?s|[pr](?=k_(?:live|test)_))k_[\w-]{16,}|hf_\w{16,}"
-            r"|npm_\w{30,}|whsec_[\w+/=-]{16,})"
+            r"|npm_\w{30,}|whsec_[\w+/=-]{16,}|ck[asv]_[\w-]{16,})"
         ),
         ("_",),
-        tuple("gho_ ghp_ ghr_ ghs_ ghu_ github_pat_ hf_ k_live_ k_test_ npm_ sk_ whsec_".split()),
+        tuple(
+            "cka_ cks_ ckv_ gho_ ghp_ ghr_ ghs_ ghu_ github_pat_ hf_ k_live_ k_test_ npm_ sk_ whsec_".split()
+        ),
     ),
 )
 

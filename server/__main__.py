@@ -5,6 +5,7 @@
     python -m server migrate            bring the database to the present shape
     python -m server mail ADDRESS       have the running server send a test letter
     python -m server check              show the settings in force, and what is wrong with them
+    python -m server keys new           make a key for SECRET_KEY
 
 Settings come from the environment, .env, or config/chatkit.toml, in that order; `check` lists them all.
 """
@@ -13,6 +14,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
 import sys
 import time
@@ -54,6 +56,8 @@ declare(
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit status."""
     options = _parser().parse_args(arguments)
+    if options.command == "keys":
+        return _new_key()
     boot = new_boot()
     _identify(boot)
     try:
@@ -114,6 +118,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     mail.add_argument("address", metavar="ADDRESS", help="to whom")
     commands.add_parser("check", help="show the settings in force, and what is wrong with them")
+    keys = commands.add_parser(
+        "keys",
+        help="make a key for SECRET_KEY",
+        description="Prints a new key, 256 random bits. To rotate: put it before the present one, SECRET_KEY=NEW,OLD, and start the server "
+        "anew; nobody is logged out. Once the last session that the old key signed has ended (24 hours for accounts, 30 days for anonymous "
+        "visitors), take the old one out. Taking it out at once ends those sessions: do that when it has leaked.",
+    )
+    keys.add_subparsers(dest="action", metavar="", required=True).add_parser("new", help="print a new key")
     return parser
 
 
@@ -138,7 +150,7 @@ def _run(work: Coroutine[Any, Any, int]) -> int:
 
 def _serve(settings: Settings, boot: str) -> int:
     """Serve until stopped: in this process, or in several that this one watches over."""
-    from .app import Group, opening_log, prepare_database, signing_key
+    from .app import Group, opening_log, prepare_database, secret_keys
 
     try:
         with opening_log(settings):
@@ -149,7 +161,7 @@ def _serve(settings: Settings, boot: str) -> int:
         with lock:
             from . import workers
 
-            signing_key(settings)
+            secret_keys(settings)
             with opening_database():
                 asyncio.run(prepare_database(settings))
             return workers.run(settings, group, partial(_announce, settings))
@@ -269,6 +281,16 @@ def _check(settings: Settings) -> int:
         import orjson
 
         sys.stdout.buffer.write(orjson.dumps(rows, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    return 0
+
+
+def _new_key() -> int:
+    """The key alone on standard output, so that it can be piped; what to do with it for who reads it."""
+    sys.stdout.write(f"{secrets.token_urlsafe(32)}\n")
+    if sys.stdout.isatty():
+        sys.stderr.write(
+            "Put it first in SECRET_KEY, before those that are there, by comma. See: python -m server keys --help\n"
+        )
     return 0
 
 

@@ -30,25 +30,37 @@ from pipeline.segments import FolderInUse
 from pipeline.writing.stream import Rotation
 
 from . import routes
+from .accounts import letter
+from .accounts.handlers import SESSIONS, SIGN_UP
+from .accounts.sessions import Sessions
+from .accounts.signup import SignUp
+from .accounts.tokens import Digester
 from .bodies import BODY_SECONDS
 from .chat.extract import ExtractiveAnswerer
-from .chat.handlers import CHAT
+from .chat.handlers import TURNS
 from .chat.retrieval import FullTextRetriever
 from .chat.service import Chat
+from .chat.turns import Turns
+from .clock import DAY, wall_clock
 from .connection import Runner
+from .conversations.handlers import CONVERSATIONS
+from .conversations.service import Conversations
+from .failures import report_exception
 from .mail import trial
 from .mail.carrier import Carrier, NoCarrier
 from .mail.folder import Folder, show_on_terminal
 from .mail.outbox import Composer, Outbox
 from .mail.smtp import MailServer
 from .mail.smtp import Server as MailHost
-from .middleware import Addresses, Meter, around, checks, cross_origin, security, started
+from .middleware import Addresses, Find, Meter, around, checks, cross_origin, security, session, started
 from .operations.health import HEALTH, Dependency, Health, Observed
 from .operations.metrics import EVENTS, METER, OUTBOX
+from .origins import Origins
 from .settings import Settings, masked
 from .steps import StepFailed, opening_database, step
 from .store import migrate
 from .store.engine import Store
+from .tidying import tidy
 
 declare(
     [
@@ -148,6 +160,7 @@ class Server:
         self._runner: Runner | None = None
         self._health: Health | None = None
         self._meter: Meter | None = None
+        self._turns: Turns | None = None
         self._outbox: Outbox | None = None
         self._background: list[asyncio.Task[None]] = []
         self._reason = "SIGTERM"
@@ -171,7 +184,7 @@ class Server:
     async def _open(self) -> Runner:
         settings, group = self.settings, self._group
         asyncio.get_running_loop().set_default_executor(ContextExecutor(thread_name_prefix="worker"))
-        key = signing_key(settings)
+        keys = secret_keys(settings)
         with opening_log(settings):
             events = self._events = await EventLog(
                 settings.log_dir,
@@ -201,7 +214,11 @@ class Server:
             )
         mail = Observed("mail")
         health = self._health = Health(Dependency("database", store.ping), events, group.started, [mail])
-        composers: dict[str, Composer] = {trial.KIND: trial.composer(lambda: self.url)}
+        digester = Digester(keys)
+        composers: dict[str, Composer] = {
+            trial.KIND: trial.composer(lambda: self.url),
+            letter.KIND: letter.composer(store, digester, wall_clock, lambda: self.url),
+        }
         outbox = self._outbox = Outbox(store, mail_carrier(settings), composers, reached=mail.found)
         lag = LoopLag()
         meter = self._meter = Meter(lag)
@@ -211,9 +228,15 @@ class Server:
             asyncio.create_task(_publish(events, meter), name="publish"),
         ]
 
-        addresses = Addresses(settings.trusted_proxies, key)
-        app = self._application(events, store, health, meter, addresses)
+        addresses = Addresses(settings.trusted_proxies, keys[0])
+        sessions = Sessions(store, digester, wall_clock)
+        app = self._application(addresses, sessions.find)
+        app[HEALTH] = health
+        app[EVENTS] = events
+        app[METER] = meter
         app[OUTBOX] = outbox
+        self._add_people(app, store, digester, sessions, outbox)
+        self._add_chat(app, store, sessions)
         runner = self._runner = Runner(
             app,
             addresses,
@@ -265,6 +288,8 @@ class Server:
         deadline = loop.time() + self.settings.shutdown_seconds
         if self._runner is not None and self._runner.server is not None:
             await self._runner.cleanup()
+        if self._turns is not None:
+            await self._turns.close()
         if self._outbox is not None:
             await self._outbox.stop(max(0.5, (deadline - loop.time()) * MAIL_PART))
         for task in self._background:
@@ -291,27 +316,53 @@ class Server:
         while self._meter.inflight and loop.time() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
-    def _application(
-        self, events: EventLog, store: Store, health: Health, meter: Meter, addresses: Addresses
-    ) -> web.Application:
+    def _add_people(
+        self, app: web.Application, store: Store, digester: Digester, sessions: Sessions, outbox: Outbox
+    ) -> None:
+        """Accounts and sessions."""
+        app[SESSIONS] = sessions
+        app[SIGN_UP] = SignUp(
+            store=store,
+            digester=digester,
+            sessions=sessions,
+            outbox=outbox,
+            clock=wall_clock,
+            embeds=lambda origin: origin == _origin(self.url) or embedding(self.settings).permit(origin),
+        )
+
+    def _add_chat(self, app: web.Application, store: Store, sessions: Sessions) -> None:
+        """Answers, turns and conversations."""
+        retriever = FullTextRetriever(store)
+        turns = self._turns = Turns(
+            store=store,
+            chat=Chat(retriever, ExtractiveAnswerer()),
+            sessions=sessions,
+            clock=wall_clock,
+            report=report_exception,
+        )
+        kept = Conversations(store, retriever, wall_clock)
+        retention_ms = int(self.settings.conversation_retention_days * DAY)
+        jobs = (sessions.forget, lambda: kept.forget(retention_ms))
+        self._background += [
+            asyncio.create_task(turns.run(), name="turns"),
+            asyncio.create_task(tidy(jobs), name="tidy"),
+        ]
+        app[TURNS] = turns
+        app[CONVERSATIONS] = kept
+
+    def _application(self, addresses: Addresses, find_session: Find) -> web.Application:
+        """The application with its routes and what is done before each; what its handlers use is put into it by who made that."""
         settings = self.settings
         app = web.Application(client_max_size=settings.request_max_bytes)
-        own = {_origin(settings.base_url)} if settings.base_url else set[str]()
         checked = checks(
             security(addresses, https_only=settings.production),
-            cross_origin(
-                frozenset({*settings.cors_origins, *own}),
-                any_localhost=not settings.production and not settings.cors_origins,
-            ),
+            cross_origin(embedding(settings)),
+            session(find_session),
         )
         routes.install(app, checked, test_mode=settings.integration_test_mode)
         app.on_response_prepare.append(started)
-        app[BODY_SECONDS] = settings.request_body_seconds
-        app[HEALTH] = health
-        app[EVENTS] = events
-        app[METER] = meter
         app.on_shutdown.append(self._finish_requests)
-        app[CHAT] = Chat(FullTextRetriever(store), ExtractiveAnswerer())
+        app[BODY_SECONDS] = settings.request_body_seconds
         return app
 
 
@@ -391,13 +442,24 @@ def mail_carrier(settings: Settings) -> Carrier:
     return MailServer(server, settings.from_email)
 
 
-def signing_key(settings: Settings) -> bytes:
-    """The first of `SECRET_KEY`; in development without one, a key that is made once and kept."""
+def embedding(settings: Settings) -> Origins:
+    """The sites that may embed the widget."""
+    own = {_origin(settings.base_url)} if settings.base_url else set[str]()
+    return Origins(
+        frozenset({*settings.cors_origins, *own}),
+        any_localhost=not settings.production and not settings.cors_origins,
+    )
+
+
+def secret_keys(settings: Settings) -> tuple[bytes, ...]:
+    """The keys in `SECRET_KEY`, the one that signs first; in development without one, a key that is made once and kept."""
     with step(
         "keep state", f"Make the folder writable, or set STATE_DIR (now {settings.state_dir}).", OSError
     ):
         settings.state_dir.mkdir(parents=True, exist_ok=True)
-        return settings.secret_keys[0].encode() if settings.secret_keys else _kept_key(settings.state_dir)
+        if settings.secret_keys:
+            return tuple(key.encode() for key in settings.secret_keys)
+        return (_kept_key(settings.state_dir),)
 
 
 def _kept_key(folder: Path) -> bytes:

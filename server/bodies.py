@@ -1,4 +1,7 @@
-"""JSON in: a body becomes a checked model, or an error that names each field; nothing a client can send makes it raise anything else."""
+"""What comes in: a body or a query becomes a checked model, or an error that names each field.
+
+Nothing a client can send makes it raise anything else.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -54,8 +57,24 @@ async def read_body(request: web.Request, model: type[Model]) -> Model:
         parsed: Any = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"The body is not valid JSON (character {error.pos}).") from None
+    return _checked(parsed, model)
+
+
+def read_query(request: web.Request, model: type[Model]) -> Model:
+    """What stands behind the `?` of `request` as `model`. Raises ``InvalidRequest`` also for what is there twice."""
+    query = request.query
+    twice = sorted({name for name in query if len(query.getall(name)) > 1})
+    if twice:
+        raise InvalidRequest(
+            f"The request is not valid: see {', '.join(twice[:5])}.",
+            details=[Detail(field=name, problem="Is there more than once.") for name in twice[:5]],
+        )
+    return _checked(dict(query), model)
+
+
+def _checked(given: Any, model: type[Model]) -> Model:
     try:
-        return model.model_validate(parsed)
+        return model.model_validate(given)
     except ValidationError as error:
         raise refusal(error.errors(include_url=False, include_input=False)) from None
 

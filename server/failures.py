@@ -1,7 +1,5 @@
 """A bug, told once: the `unhandled_exception` event, whoever catches it."""
 
-from aiohttp import web
-
 from pipeline.catalogue import Event, Field, declare
 from pipeline.context import note
 from pipeline.exceptions import EXCEPTION_FIELDS, describe
@@ -25,9 +23,9 @@ declare(
 )
 
 
-def report_exception(error: BaseException, request: web.Request) -> None:
-    """Record `error` and mark the request's canonical event with its fingerprint."""
+def report_exception(error: BaseException) -> None:
+    """Record `error` and mark the canonical event of the request that is served with its fingerprint."""
     told, served = describe(error), exchange()
-    route = UNMATCHED if served is None else served.route
+    method, route = ("", UNMATCHED) if served is None else (served.method, served.route)
     note(error=told["fingerprint"], outcome="server_error")
-    log.error("unhandled_exception", method=request.method[:20], route=route, **told)
+    log.error("unhandled_exception", method=method, route=route, **told)

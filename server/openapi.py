@@ -17,14 +17,18 @@ from .routes import Route, table
 
 _REASONS = {
     200: "The answer",
+    202: "Taken; it goes on in the background",
+    204: "There is no more",
     304: "Not changed since it was last asked for",
     400: "The request is not valid; `details` names each field",
+    401: "It takes a session that holds",
     403: "Not over HTTPS, or not from an allowed origin",
     404: "There is nothing at this address",
     405: "The address does not take this method",
     408: "The body did not arrive in time",
     413: "The body is too large",
     415: "The body is not JSON",
+    429: "Too often; `retry_after` says when again",
     500: "A failure; quote the `request_id`",
     503: "Not now; `retry_after` says when",
 }
@@ -34,6 +38,13 @@ _REQUEST_ID = {
         "description": "The request's ID: the client's own if it was fit to be one",
         "schema": {"type": "string", "minLength": 1, "maxLength": 64},
     }
+}
+
+
+_SESSION = {"type": "http", "scheme": "bearer", "description": "The token of a session"}
+_SHOWN: dict[str, list[dict[str, list[str]]]] = {
+    "needed": [{"session": []}],
+    "optional": [{}, {"session": []}],
 }
 
 
@@ -57,7 +68,7 @@ def document() -> bytes:
             "openapi": "3.1.0",
             "info": {"title": "ChatKit", "version": VERSION, "license": {"name": "MIT", "identifier": "MIT"}},
             "paths": paths,
-            "components": {"schemas": schemas},
+            "components": {"schemas": schemas, "securitySchemes": {"session": _SESSION}},
         },
         option=orjson.OPT_INDENT_2,
     )
@@ -75,12 +86,10 @@ def _operation(route: Route) -> dict[str, Any]:
         "description": (route.handler.__doc__ or "").strip(),
         "responses": {},
     }
-    parameters = re.findall(r"{(\w+)}", route.path)
-    if parameters:
-        operation["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in parameters
-        ]
+    if route.session is not None:
+        operation["security"] = _SHOWN[route.session]
+    if parameters := [*_in_path(route), *_in_query(route)]:
+        operation["parameters"] = parameters
     if route.takes is not None:
         operation["requestBody"] = {
             "required": True,
@@ -101,6 +110,24 @@ def _operation(route: Route) -> dict[str, Any]:
             "content": error,
         }
     return operation
+
+
+def _in_path(route: Route) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in re.findall(r"{(\w+)}", route.path)
+    ]
+
+
+def _in_query(route: Route) -> list[dict[str, Any]]:
+    if route.asks is None:
+        return []
+    schema = route.asks.model_json_schema()
+    required = schema.get("required", ())
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": about}
+        for name, about in schema["properties"].items()
+    ]
 
 
 def _ref(model: type[BaseModel]) -> dict[str, str]:

@@ -3,11 +3,12 @@
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from pipeline.context import Request, current
 
 from .accounts.visitor import Visitor
+from .errors import Unauthorized
 
 UNMATCHED = "unmatched"
 """The route of a request that no route matched, and the name of the resource that takes those."""
@@ -21,13 +22,15 @@ Step = Callable[[web.Request, "Exchange"], Awaitable[web.StreamResponse | None] 
 class Exchange(Request):
     """One request being served, as every event knows it, and its answer as far as that is known.
 
-    `route` is the template of the route that it matched; `client` is a keyed hash of the client's address; `visitor` is whose session was
-    shown, if one was; `headers` are those that the answer will carry, whatever it turns out to be; `started` is the response whose first
-    line has been sent, once there is one.
+    `method` is the request's, and `route` the template of the route that it matched; `client` is a keyed hash of the client's address; `visitor` is whose session was
+    shown, or `refusal` what is wrong with it, if one was; `headers` are those that the answer will carry, whatever it turns out to be;
+    `started` is the response whose first line has been sent, once there is one.
     """
 
+    method: str = ""
     route: str = UNMATCHED
     visitor: Visitor | None = None
+    refusal: Unauthorized | None = None
     client: str | None = None
     headers: Mapping[str, str] = MappingProxyType({})
     started: web.StreamResponse | None = None
@@ -41,6 +44,40 @@ def exchange() -> Exchange | None:
     """The exchange that this code is part of; None outside of the middlewares."""
     found = current()
     return found if isinstance(found, Exchange) else None
+
+
+def visitor() -> Visitor | None:
+    """Whose session the request shows; None when it shows none. Raises ``Unauthorized`` for one that does not hold."""
+    served = exchange()
+    assert served is not None, "access comes first"
+    if served.refusal is not None:
+        raise served.refusal
+    return served.visitor
+
+
+NONE_SHOWN = "This takes a session. Send it as Authorization: Bearer, followed by its token."
+
+
+def somebody() -> Visitor:
+    """Whose session the request shows. Raises ``Unauthorized`` when it shows none that holds."""
+    who = visitor()
+    if who is None:
+        raise Unauthorized(NONE_SHOWN)
+    return who
+
+
+def account_holder() -> Visitor:
+    """The same, when there is an account behind it. Raises ``Unauthorized`` also when there is none."""
+    who = somebody()
+    if who.anonymous:
+        raise Unauthorized("This takes an account. Please sign in first.")
+    return who
+
+
+def shown_token(request: web.Request) -> str | None:
+    """The token in `Authorization: Bearer …` (RFC 6750, section 2.1); None without one, or for another scheme."""
+    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def client_is_gone(request: web.Request) -> bool:

@@ -1,16 +1,42 @@
 """Every URL, one line each. `/openapi.json` is made from this table."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from aiohttp import hdrs, web
 from pydantic import BaseModel
 
 from . import pages
+from .accounts import handlers as accounts
+from .accounts.models import (
+    LoggedOut,
+    Migrated,
+    MigrateRequest,
+    Pending,
+    ResendRequest,
+    SessionReply,
+    SessionState,
+    SignUpRequest,
+    StatusQuery,
+    VerificationState,
+    VerifyRequest,
+)
 from .chat import handlers as chat
 from .chat.models import Answer, Question
+from .conversations import handlers as conversations
+from .conversations.models import (
+    ConversationList,
+    ConversationReply,
+    ExportQuery,
+    ListQuery,
+    PersonalizeRequest,
+    Recommendations,
+    RenameRequest,
+    SaveRequest,
+    WholeConversation,
+)
 from .errors import MethodNotAllowed, NotFound
-from .operations import faults, health, metrics
+from .operations import browser_events, faults, health, metrics
 from .request import UNMATCHED, Handler, methods_at
 
 ANY = "*/*"
@@ -19,7 +45,10 @@ Answers = Mapping[int, type[BaseModel] | str]
 
 
 class Route(NamedTuple):
-    """One URL: what it takes, what it answers (a model, or a media type), and with which statuses it may refuse."""
+    """One URL: what it takes, what it answers (a model, or a media type), and with which statuses it may refuse.
+
+    `takes` is the model of its body, `asks` that of its query; a `session` is `optional` or `needed`.
+    """
 
     method: str
     path: str
@@ -28,18 +57,39 @@ class Route(NamedTuple):
     answers: Answers
     takes: type[BaseModel] | None = None
     refuses: tuple[int, ...] = ()
+    asks: type[BaseModel] | None = None
+    session: Literal["optional", "needed"] | None = None
 
 
 PAGE: Answers = {200: "text/html", 304: ""}
 FILE: Answers = {200: ANY, 304: ""}
 STREAM: Answers = {200: "text/event-stream"}
 REFUSED = (400, 408, 413, 415, 503)
-"""With what a body may be refused, and a question that cannot be answered now."""
+"""With what a body may be refused, and what cannot be done now."""
+ASKED = (*REFUSED, 401, 404)
+"""The same, and for a session that does not hold or a conversation that is not the visitor's."""
 
 # fmt: off
 ROUTES = (
-    Route("POST", "/api/v1/chat", chat.ask, "Answer a question", {200: Answer}, Question, REFUSED),
-    Route("POST", "/api/v1/chat/stream", chat.ask_stream, "Answer a question as it is made", STREAM, Question, REFUSED),
+    Route("POST", "/api/v1/chat", chat.ask, "Answer a question", {200: Answer}, Question, ASKED, session="optional"),
+    Route("POST", "/api/v1/chat/stream", chat.ask_stream, "Answer a question as it is made", STREAM, Question, ASKED, session="optional"),
+    Route("GET", "/api/v1/chat/{message_id}/events", chat.events, "The answer to a question that was asked", {**STREAM, 204: ""}, refuses=(400, 401, 404, 503), session="needed"),
+    Route("POST", "/api/v1/chat/save", conversations.save, "Keep a conversation for good", {200: ConversationReply}, SaveRequest, ASKED, session="needed"),
+    Route("GET", "/api/v1/conversations", conversations.listed, "The visitor's conversations", {200: ConversationList}, refuses=(400, 401, 404, 503), asks=ListQuery, session="needed"),
+    Route("GET", "/api/v1/conversations/{conversation_id}", conversations.read, "A conversation", {200: WholeConversation}, refuses=(401, 404, 503), session="needed"),
+    Route("PATCH", "/api/v1/conversations/{conversation_id}", conversations.rename, "Give it another title", {200: ConversationReply}, RenameRequest, ASKED, session="needed"),
+    Route("DELETE", "/api/v1/conversations/{conversation_id}", conversations.delete, "Delete it", {204: ""}, refuses=(401, 404, 503), session="needed"),
+    Route("GET", "/api/v1/conversations/{conversation_id}/export", conversations.export, "Take it along", {200: ANY}, refuses=(400, 401, 404, 503), asks=ExportQuery, session="needed"),
+    Route("POST", "/api/v1/user/personalize", conversations.personalize, "What to read next", {200: Recommendations}, PersonalizeRequest, (*REFUSED, 401), session="needed"),
+    Route("POST", "/api/v1/analytics/event", browser_events.analytics, "Record an event of the widget's", {202: browser_events.Accepted}, browser_events.BrowserEvent, (400, 408, 413, 415)),
+    Route("POST", "/api/v1/auth/signup", accounts.sign_up, "Sign up, or in, by mail", {202: Pending}, SignUpRequest, REFUSED),
+    Route("POST", "/api/v1/auth/resend-verification", accounts.resend, "Send the letter again", {202: Pending}, ResendRequest, REFUSED),
+    Route("GET", "/api/v1/auth/verification-status", accounts.status, "Has the letter been answered?", {200: VerificationState}, refuses=(400, 404, 503), asks=StatusQuery),
+    Route("POST", "/api/v1/auth/verify", accounts.verify, "Spend the link of a letter", {200: SessionReply}, VerifyRequest, REFUSED, session="optional"),
+    Route("GET", "/api/v1/auth/session-check", accounts.check, "Does the session hold?", {200: SessionState}, refuses=(503,), session="optional"),
+    Route("POST", "/api/v1/auth/refresh-token", accounts.refresh, "Continue the session", {200: SessionReply}, refuses=(401, 503), session="needed"),
+    Route("POST", "/api/v1/auth/migrate-session", accounts.migrate, "Move an anonymous visitor's conversations here", {200: Migrated}, MigrateRequest, ASKED, session="needed"),
+    Route("POST", "/api/v1/auth/logout", accounts.log_out, "End the session", {200: LoggedOut}, refuses=(401, 503), session="needed"),
     Route("GET", "/health", health.health, "Is it well?", {200: health.Report, 500: health.Report}),
     Route("GET", "/health/live", health.live, "Does the process answer?", {200: health.Alive}),
     Route("GET", "/health/ready", health.ready, "Should traffic come here?", {200: health.Readiness, 503: health.Readiness}),

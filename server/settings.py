@@ -187,6 +187,11 @@ class Settings(BaseSettings):
         "a killed process, but neither the machine nor the container.",
         examples=["/dev/shm/chatkit"],  # noqa: S108 - an example
     )
+    conversation_retention_days: float = Field(
+        30.0,
+        gt=0,
+        description="A conversation that nobody saved is deleted so long after it last went on.",
+    )
     smtp_host: Host | None = Field(
         None,
         description="The mail server. Without one, mail is put into `MAIL_DIR` in development, and not sent in production.",
@@ -359,7 +364,7 @@ def _refused(error: ErrorDetails) -> Problem:
     return Problem(name.upper(), message, fix)
 
 
-_MAKE_KEY = "Make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+_MAKE_KEY = "Make one: python -m server keys new"
 _DEFAULT_KEYS = (
     "changeme",
     "change-me",

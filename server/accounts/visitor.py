@@ -18,12 +18,14 @@ class Visitor:
     """Somebody with a session.
 
     `id` is the account's, or for an anonymous visitor its own; what belongs to somebody belongs to that. `session` names the session (it is
-    no secret and opens nothing).
+    no secret and opens nothing), which holds until `expires_at`, in milliseconds since 1970. `email` is the account's address.
     """
 
     id: str
     tier: Tier
     session: str
+    expires_at: int
+    email: str | None = None
 
     @property
     def anonymous(self) -> bool:

@@ -1,22 +1,22 @@
-"""What goes over the wire: the question, the answer, and the events of a stream.
-
-Types are strict and unknown fields refused, so that a misspelt field is an error and not a silence. `/openapi.json` is
-made from these classes: what a field means stands here and nowhere else. Lengths count characters (code points).
-"""
+"""What goes over the wire: the question, the answer, and the events of a stream."""
 
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field
+
+from server.models import ID_FORM, Body, PageUrl, Reply
 
 from .words import printable
 
 MESSAGE_LIMIT = 2_000
 SELECTED_TEXT_LIMIT = 5_000
-PAGE_URL_LIMIT = 2_048
 SESSION_ID_LIMIT = 128
+SECRET_LENGTH = 22
+"""Characters of base64url that hold 128 bits; as many or more may be a secret, fewer may not."""
 EXCERPT_LIMIT = 200
 SOURCES_LIMIT = 5
+MESSAGE_ID_FORM = r"^[A-Za-z0-9._-]{1,64}$"
 
 
 def _not_blank(text: str) -> str:
@@ -32,19 +32,7 @@ class Mode(StrEnum):
     CHAT = "chat"
 
 
-class _Body(BaseModel):
-    """What a client sends: strict, closed, and never changed once read."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class _Reply(BaseModel):
-    """What a client receives."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Context(_Body):
+class Context(Body):
     """Where the question was asked."""
 
     # JSON has no enumerations: `strict` would refuse the string that names a mode.
@@ -62,10 +50,8 @@ class Context(_Body):
         description="What the visitor marked on the page. When given, the answer comes from it first, and from the documents second.",
         examples=["Every event carries the request's ID."],
     )
-    page_url: str | None = Field(
+    page_url: PageUrl | None = Field(
         None,
-        max_length=PAGE_URL_LIMIT,
-        pattern=r"^https?://[^\s]+$",
         description="The page on which the question was asked: an http or https address.",
         examples=["https://example.com/help/tracing"],
     )
@@ -74,12 +60,13 @@ class Context(_Body):
         min_length=1,
         max_length=SESSION_ID_LIMIT,
         pattern=r"^[A-Za-z0-9._-]+$",
-        description="The visitor's session, as the server gave it.",
+        description="By what an anonymous visitor is known again, where no `Authorization` is sent: the token that an answer gave, or 22 or more "
+        "random characters that the client makes and tells nobody. What is shorter could be guessed, and counts as none.",
         examples=["5f0c8f0e-8a3f-4f6e-9a55-0d3c5c8a1f11"],
     )
 
 
-class Question(_Body):
+class Question(Body):
     """One question."""
 
     message: Annotated[str, AfterValidator(_not_blank)] = Field(
@@ -89,6 +76,24 @@ class Question(_Body):
         examples=["How do I trace a request?"],
     )
     context: Context | None = Field(None, description="Where it was asked.")
+    message_id: str | None = Field(
+        None,
+        pattern=MESSAGE_ID_FORM,
+        description="What the client calls this question, unique for the visitor. Sent again, it costs no second answer: whoever asks gets the one "
+        "that is being made or has been. Without one the server makes one.",
+        examples=["0b9d2b0c-2b8e-4f57-9b1e-7f5e2b8f9a10"],
+    )
+    conversation_id: str | None = Field(
+        None,
+        pattern=ID_FORM,
+        description="The conversation that the question goes on with, as an answer gave it. Without one it begins a new one.",
+        examples=["3f0c8f0e8a3f4f6e9a550d3c5c8a1f11"],
+    )
+
+    @property
+    def text(self) -> str:
+        """The question, without what cannot be shown."""
+        return printable(self.message).strip()
 
     @property
     def selected_text(self) -> str:
@@ -101,12 +106,18 @@ class Question(_Body):
         return (self.context and self.context.page_url) or ""
 
     @property
+    def session_id(self) -> str | None:
+        """By what an anonymous visitor is known again; None where it could be guessed."""
+        given = (self.context and self.context.session_id) or ""
+        return given if len(given) >= SECRET_LENGTH else None
+
+    @property
     def mode(self) -> Mode:
         """`chat` unless the context says otherwise."""
         return self.context.mode if self.context else Mode.CHAT
 
 
-class Source(_Reply):
+class Source(Reply):
     """A passage the answer rests on. The marker `[1]` in an answer means the first source."""
 
     id: str = Field(
@@ -134,7 +145,7 @@ class Source(_Reply):
     )
 
 
-class Metadata(_Reply):
+class Metadata(Reply):
     """How the answer was made."""
 
     model: str = Field(
@@ -153,11 +164,40 @@ class Metadata(_Reply):
     total_time_ms: float = Field(
         ge=0, description="The whole turn within the server, in milliseconds.", examples=[4.2]
     )
+    cut_off: bool = Field(
+        False, description="Whether the answer ends where it does because something broke.", examples=[False]
+    )
 
 
-class Answer(_Reply):
-    """The answer, with what it rests on. `sources` is empty when the documents do not hold it."""
+class Newcomer(Reply):
+    """An anonymous visitor whom the server has just met."""
 
+    token: str = Field(
+        description="Shown from now on as `Authorization: Bearer …`, or sent as `context.session_id`. It is told once; keep it.",
+        examples=["cka_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"],
+    )
+    expires_at: str = Field(
+        description="When the visitor is forgotten, ISO 8601 in UTC.", examples=["2026-02-01T12:34:56.789Z"]
+    )
+
+
+class Place(Reply):
+    """Which question it is an answer to, and where that was asked."""
+
+    message_id: str = Field(
+        description="The question's; `GET /api/v1/chat/{message_id}/events` has its answer, now and later.",
+        examples=["0b9d2b0c-2b8e-4f57-9b1e-7f5e2b8f9a10"],
+    )
+    conversation_id: str = Field(
+        description="Sent with the next question, it goes on with this one.",
+        examples=["3f0c8f0e8a3f4f6e9a550d3c5c8a1f11"],
+    )
+    session: Newcomer | None = Field(
+        None, description="Who asked, when that was somebody without a session; else null."
+    )
+
+
+class _Whole(Reply):
     answer: str = Field(
         description=(
             "Light Markdown: paragraphs, `- ` lists, fenced code, and markers such as `[1]` that number the sources. "
@@ -171,9 +211,11 @@ class Answer(_Reply):
     metadata: Metadata
 
 
-class SourcesEvent(_Reply):
-    """The stream's first event, `sources`: what the answer will rest on."""
+class Answer(Place, _Whole):
+    """The answer, with what it rests on. `sources` is empty when the documents do not hold it."""
 
+
+class _Found(Reply):
     request_id: str = Field(description="The request's ID.", examples=["abc123-def456"])
     sources: list[Source] = Field(
         max_length=SOURCES_LIMIT,
@@ -181,21 +223,25 @@ class SourcesEvent(_Reply):
     )
 
 
-class TokenEvent(_Reply):
+class SourcesEvent(Place, _Found):
+    """The stream's first event, `sources`: what the answer will rest on."""
+
+
+class TokenEvent(Reply):
     """The event `token`: the next piece of the answer. The pieces, joined as they are, are the answer."""
 
     request_id: str = Field(description="The request's ID.", examples=["abc123-def456"])
     text: str = Field(description="The piece.", examples=["Ask the log for the ID: "])
 
 
-class DoneEvent(_Reply):
+class DoneEvent(Reply):
     """The stream's last event, `done`: the answer is whole."""
 
     request_id: str = Field(description="The request's ID.", examples=["abc123-def456"])
     metadata: Metadata
 
 
-class ErrorEvent(_Reply):
+class ErrorEvent(Reply):
     """The stream's last event, `error`: the answer ends here. The same envelope as every error of the server."""
 
     error: str = Field(description="A code of the HTTP contract.", examples=["internal_error"])

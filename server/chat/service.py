@@ -1,7 +1,4 @@
-"""One turn: find the passages, make the answer, say what it took.
-
-`stream` yields typed pieces as they become known; `answer` is the same turn, gathered. Knows no HTTP.
-"""
+"""From a question to an answer: find the passages, make the answer, say what it took. Knows no HTTP."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -13,7 +10,7 @@ from pipeline.context import note
 from pipeline.log import log
 
 from .answer import Answerer, Cited, Spent, Text
-from .models import Answer, Metadata, Question, Source
+from .models import Metadata, Question, Source
 from .passages import Passage
 from .retrieval import Retriever
 
@@ -65,22 +62,10 @@ class Chat:
         self._retriever = retriever
         self._answerer = answerer
 
-    async def answer(self, question: Question) -> Answer:
-        """The whole answer. Raises ``StoreUnavailable``."""
-        sources: tuple[Source, ...] = ()
-        text: list[str] = []
-        metadata: Metadata | None = None
-        async with aclosing(self.stream(question)) as pieces:
-            async for piece in pieces:
-                match piece:
-                    case Cited():
-                        sources = piece.sources
-                    case Text():
-                        text.append(piece.text)
-                    case Finished():
-                        metadata = piece.metadata
-        assert metadata is not None
-        return Answer(answer="".join(text), sources=list(sources), metadata=metadata)
+    @property
+    def model(self) -> str:
+        """What writes the answers."""
+        return self._answerer.model
 
     async def stream(self, question: Question) -> AsyncGenerator[Piece]:
         """The answer as it is made. Raises ``StoreUnavailable``, before the first piece."""

@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 
 _SHORT = 60
 """Characters of a subject that need no second line."""
+LINE_LIMIT = 998
+"""Characters; a longer line may not be sent."""
 _BREAKS = {"Cc", "Cs", "Zl", "Zp"}
 """Unicode's categories of what may end a line, or is no character: controls, surrogates, separators of lines and paragraphs."""
 
@@ -60,7 +62,7 @@ def rendered(message: Message, sender: str, at: datetime) -> bytes:
     mail["Auto-Submitted"] = "auto-generated"
     if message.request_id:
         mail["X-Request-ID"] = _line("request ID", message.request_id)
-    mail.set_content(_lines(message.text), cte="quoted-printable")
+    mail.set_content(_lines(message.text), cte=_encoding(message.text))
     html = as_html(message.text, message.link) if message.html is None else message.html
     mail.add_alternative(_lines(html), subtype="html", cte="quoted-printable")
     return bytes(mail)
@@ -85,6 +87,12 @@ def as_html(text: str, link: str | None) -> str:
         shown = escape(link)
         body = body.replace(shown, f'<a href="{shown}">{shown}</a>')
     return f'<!doctype html>\n<html><head><meta charset="utf-8"></head><body>\n{body}\n</body></html>\n'
+
+
+def _encoding(text: str) -> str:
+    """As it is where every mail server takes that, so that a link stays whole for who reads the file (RFC 5322, section 2.1.1)."""
+    plain = text.isascii() and max(map(len, text.split("\n")), default=0) <= LINE_LIMIT
+    return "7bit" if plain else "quoted-printable"
 
 
 def _address(text: str) -> Address:

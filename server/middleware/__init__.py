@@ -7,6 +7,7 @@
     checks       before the handler; each may refuse the request, or answer it:
       security   who asks, and whether over HTTPS
       cors       who may read the answer; preflights end here
+      session    whose session is shown, on the addresses of the API
       (limits)   how often: after security, which knows the client, and before the handler, which costs something
 
 The first two are around aiohttp's application and not in it, because what aiohttp refuses by itself passes none of its own
@@ -27,8 +28,9 @@ from .cors import cross_origin
 from .errors import errors
 from .headers import started
 from .security import Addresses, security
+from .session import Find, session
 
-__all__ = ["Addresses", "Meter", "around", "checks", "cross_origin", "security", "started"]
+__all__ = ["Addresses", "Find", "Meter", "around", "checks", "cross_origin", "security", "session", "started"]
 
 
 def around(meter: Meter) -> Callable[[Handler], Handler]:

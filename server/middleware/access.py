@@ -54,8 +54,17 @@ declare(
                 "client": Field("a keyed hash of the client's address"),
                 "origin": Field("the `Origin` of a cross-origin request"),
                 "ua_family": Field("what kind of client it was"),
+                "session": Field("the session that was shown, by a name that opens nothing"),
+                "session_refused": Field(
+                    "`unauthorized` or `session_expired`, when the one that was shown does not hold"
+                ),
+                "tier": Field(
+                    "the visitor's: 0 anonymous, 1 mail address verified, 2 signed in elsewhere, 3 premium"
+                ),
                 "inflight": Field("requests being served when this one came, itself included"),
                 "loop_lag_ms": Field("how late the event loop last was"),
+                "turn": Field("the turn that a question began or was found to have begun"),
+                "attached": Field("whether it had begun before: the answer cost nothing"),
                 "db_ms": Field("time in the database"),
                 "db_calls": Field("how many times it was asked"),
                 "retrieval_ms": Field("time to find passages"),
@@ -101,7 +110,7 @@ def access(meter: Meter, handler: Handler) -> Handler:
             headers = request.headers
             route = served.route
             fields = {
-                "method": request.method[:20],
+                "method": served.method,
                 "route": route,
                 "path": path_of(request, route),
                 "status": status,

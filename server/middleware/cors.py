@@ -3,7 +3,6 @@
 A foreign origin gets its answer without permission to read it; its browser then shows nothing, and `cors_rejected` says why.
 """
 
-import re
 from collections.abc import Awaitable
 
 from aiohttp import hdrs, web
@@ -11,6 +10,7 @@ from aiohttp import hdrs, web
 from pipeline.catalogue import Event, Field, declare
 from pipeline.log import log
 from server.errors import Forbidden
+from server.origins import Origins
 from server.request import Exchange, Step, methods_at
 
 from .access import origin_of
@@ -20,7 +20,6 @@ PUBLIC = "/widget/"
 """What any site may load; those files give the permission themselves."""
 _ALLOWED_HEADERS = "Content-Type, Accept, X-Request-ID, Traceparent, Last-Event-ID, Authorization"
 _PREFLIGHT_SECONDS = "600"
-_LOCALHOST = re.compile(r"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?", re.ASCII)
 
 declare(
     [
@@ -34,8 +33,8 @@ declare(
 )
 
 
-def cross_origin(allowed: frozenset[str], *, any_localhost: bool) -> Step:
-    """Let the `allowed` origins read answers, and with `any_localhost` every port of this machine."""
+def cross_origin(origins: Origins) -> Step:
+    """Let `origins` read answers."""
 
     def step(request: web.Request, served: Exchange) -> Awaitable[web.StreamResponse] | None:
         origin = request.headers.get(hdrs.ORIGIN)
@@ -44,8 +43,7 @@ def cross_origin(allowed: frozenset[str], *, any_localhost: bool) -> Step:
         preflight = (
             request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
         )
-        permitted = origin in allowed or (any_localhost and _LOCALHOST.fullmatch(origin) is not None)
-        if not permitted:
+        if not origins.permit(origin):
             log.warning("cors_rejected", origin=origin_of(origin), preflight=preflight)
             if preflight:
                 raise Forbidden(

@@ -78,7 +78,7 @@ def answer_to(error: Exception, request: web.Request) -> ChatKitError:
         case _:  # Also a connection that is not the client's, to something we depend on.
             answer = InternalError()
     if isinstance(answer, InternalError):
-        report_exception(error, request)
+        report_exception(error)
     return answer
 
 

@@ -52,6 +52,7 @@ def identify(request: web.Request) -> Exchange:
     reason = None if given is None else rejection(given)
     request_id = mint() if given is None or reason is not None else given[0]
     served = Exchange(request_id, f'"{request_id}"')
+    served.method = request.method[:20]
     if _TRACED in headers and (found := trace_context(headers.getall(_TRACED))):
         served.traced(*found)
     if given is not None and reason is not None:

@@ -3,7 +3,18 @@
 The migrations make them; a test compares the two. Full text is not here: it belongs to one database (`fulltext`).
 """
 
-from sqlalchemy import Column, Double, ForeignKey, Index, Integer, MetaData, String, Table, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
 
 metadata = MetaData()
 
@@ -62,4 +73,100 @@ outbox = Table(
     Column("attempts", Integer, nullable=False, comment="how many were begun"),
     Column("lease", String(32), comment="of who is sending it; null when nobody is"),
     Index("outbox_due", "due_at"),
+)
+
+# From here on a time is a BigInteger: milliseconds since 1970, UTC. A digest is 64 hex digits, see `server.accounts.tokens`.
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column(
+        "email", String(254), nullable=False, unique=True, comment="normalised, see `server.mail.address`"
+    ),
+    Column("tier", Integer, nullable=False, comment="1, 2 or 3, see `server.accounts.visitor`"),
+    Column("consented_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+verifications = Table(
+    "verifications",
+    metadata,
+    Column("id", String(32), primary_key=True, comment="names it for who asked; opens nothing"),
+    Column("email", String(254), nullable=False, index=True),
+    Column("page_url", String(2048), comment="where the link leads back to, or null"),
+    Column("consented_at", BigInteger, comment="null when nobody ever consented: then no letter is sent"),
+    Column("requested_at", BigInteger, nullable=False),
+    Column("digest", String(64), unique=True, comment="of the token in the newest letter, or null"),
+    Column("expires_at", BigInteger, comment="null until a letter is written"),
+    Column("spent_at", BigInteger, comment="null until somebody came with the token"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", String(32), primary_key=True, comment="names it in the log; opens nothing"),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column(
+        "family", String(32), nullable=False, index=True, comment="the first of those it was refreshed from"
+    ),
+    Column("visitor", String(32), nullable=False, index=True, comment="the account, or an anonymous visitor"),
+    Column("account", String(32), ForeignKey("accounts.id", ondelete="CASCADE"), comment="null: anonymous"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("ended_at", BigInteger, comment="null while it holds"),
+    Column("end_reason", String(16), comment="refreshed, logged_out, migrated or reused"),
+)
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column(
+        "visitor",
+        String(32),
+        nullable=False,
+        index=True,
+        comment="whose it is: an account, or an anonymous visitor",
+    ),
+    Column(
+        "title", String, nullable=False, comment="the first question's beginning, or what its owner calls it"
+    ),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False, index=True, comment="when its last turn began"),
+    Column("saved_at", BigInteger, comment="null: forgotten some time after its last turn"),
+)
+
+turns = Table(
+    "turns",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column(
+        "conversation",
+        String(32),
+        ForeignKey("conversations.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    Column("visitor", String(32), nullable=False, comment="as its conversation has it"),
+    Column("message_id", String(64), nullable=False, comment="what the client calls the question, once"),
+    Column(
+        "asked",
+        String(64),
+        nullable=False,
+        comment="hash of the whole question: the same ID means the same question",
+    ),
+    Column("question", String, nullable=False),
+    Column("state", String(8), nullable=False, comment="running, done or cut_off"),
+    Column("answer", String, nullable=False, comment="what is known of it"),
+    Column("sources", String, comment="JSON; null until they are known"),
+    Column("metadata", String, comment="JSON; null until it is done"),
+    Column("created_at", BigInteger, nullable=False),
+    Column(
+        "alive_until",
+        BigInteger,
+        nullable=False,
+        comment="while it is running: when to take its maker for dead",
+    ),
+    UniqueConstraint("visitor", "message_id"),
 )

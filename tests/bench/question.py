@@ -33,6 +33,7 @@ from server.store import chat as documents
 from server.store import fulltext, migrate
 from server.store.engine import Store
 from tests.harness import ServerProcess, running
+from tests.server.chat.asking import asked as answered
 
 ROOT = Path(__file__).parents[2]
 PASSAGES = 10_000
@@ -134,7 +135,7 @@ async def _compared(
         times["retrieval"].append(perf_counter() - started)
         question = Question(message=message)
         started = perf_counter()
-        await chat.answer(question)
+        await answered(chat, question)
         times["turn"].append(perf_counter() - started)
         body = orjson.dumps({"message": message})
         started = perf_counter()

@@ -19,7 +19,7 @@ from server.store.chat import Document
 from server.store.engine import Store, StoreUnavailable
 from server.store.texts import REPLACEMENT
 from tests.databases import Databases
-from tests.server.chat.reading_log import events
+from tests.reading_log import events
 from tests.shared import naughty_strings
 
 if TYPE_CHECKING:

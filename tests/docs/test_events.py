@@ -50,7 +50,7 @@ def emitted(call: ast.Call) -> tuple[str, str | None] | None:
         case ast.Attribute(value=ast.Name(id=owner) | ast.Attribute(attr=owner), attr=method) if (
             owner in LOGS
         ):
-            if method == "own" and names and names[0] in EVENTS:
+            if method in {"own", "durable"} and names and names[0] in EVENTS:
                 return names[0], EVENTS[names[0]].level  # it takes the declared one
             if method in LEVELS and names:
                 return names[0], LEVELS[method]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from server.chat.answer import Cited, Text
 from server.chat.extract import LENGTHS, NO_ANSWER, SELECTION, SELECTION_TITLE, ExtractiveAnswerer
 from server.chat.ingest import ingest
-from server.chat.models import EXCERPT_LIMIT, SOURCES_LIMIT, Answer, Mode, Question, Source
+from server.chat.models import EXCERPT_LIMIT, SOURCES_LIMIT, Mode, Question, Source
 from server.chat.passages import Passage, taken_apart
 from server.chat.ranking import ranked
 from server.chat.retrieval import FullTextRetriever
@@ -20,6 +20,7 @@ from server.chat.sentences import sentences
 from server.chat.service import Chat
 from server.chat.words import terms
 from server.store.engine import Store
+from tests.server.chat.asking import Told, asked
 from tests.server.chat.documents import library
 from tests.shared import naughty_strings
 
@@ -138,9 +139,9 @@ async def chat(store: Store, tmp_path: Path) -> Chat:
     return Chat(FullTextRetriever(store), ExtractiveAnswerer())
 
 
-async def _selected(chat: Chat, message: str, selected: str, **more: str) -> Answer:
-    return await chat.answer(
-        Question.model_validate({"message": message, "context": {"selected_text": selected, **more}})
+async def _selected(chat: Chat, message: str, selected: str, **more: str) -> Told:
+    return await asked(
+        chat, Question.model_validate({"message": message, "context": {"selected_text": selected, **more}})
     )
 
 
@@ -191,7 +192,7 @@ async def test_what_cannot_be_seen_is_not_marked_text(chat: Chat, marked: str) -
     assert (answer.answer, answer.sources) == (NO_ANSWER, [])
 
 
-def _is_sound(answer: Answer) -> None:
+def _is_sound(answer: Told) -> None:
     markers = {
         int(number)
         for number in re.findall(

@@ -11,23 +11,29 @@ import pytest
 from aiohttp import web
 
 from pipeline.heartbeat import LoopLag
+from server.accounts.sessions import Sessions
+from server.accounts.tokens import Digester
 from server.bodies import BODY_SECONDS
 from server.chat import handlers
+from server.chat import turns as turning
 from server.chat.answer import Answerer, Cited, Piece, Text
 from server.chat.extract import NO_ANSWER, ExtractiveAnswerer
-from server.chat.handlers import CHAT, ask, ask_stream
+from server.chat.handlers import TURNS, ask, ask_stream
 from server.chat.ingest import ingest
 from server.chat.models import Answer, Question
 from server.chat.passages import Passage
 from server.chat.retrieval import FullTextRetriever
 from server.chat.service import Chat
+from server.chat.turns import Turns
+from server.clock import wall_clock
 from server.connection import Runner
 from server.errors import ServiceUnavailable
+from server.failures import report_exception
 from server.middleware import Addresses, Meter, around
 from server.middleware import started as headers_stamped
 from server.store.engine import Store
+from tests.reading_log import events
 from tests.server.chat.documents import library
-from tests.server.chat.reading_log import events
 from tests.shared import naughty_strings
 
 QUESTION = "How do I trace a request?"
@@ -51,13 +57,21 @@ Start = Callable[..., Awaitable[Client]]
 async def start(store: Store) -> AsyncIterator[Start]:
     """The two handlers behind the real middlewares, with the answerer of one's choice."""
     runners: list[web.AppRunner] = []
+    kept: list[tuple[Turns, asyncio.Task[None]]] = []
     session = aiohttp.ClientSession()
 
     async def started(answerer: Answerer | None = None) -> Client:
         app = web.Application()
         app.on_response_prepare.append(headers_stamped)
         app[BODY_SECONDS] = 5.0
-        app[CHAT] = Chat(FullTextRetriever(store), answerer or ExtractiveAnswerer())
+        turns = app[TURNS] = Turns(
+            store=store,
+            chat=Chat(FullTextRetriever(store), answerer or ExtractiveAnswerer()),
+            sessions=Sessions(store, Digester([b"0" * 32]), wall_clock),
+            clock=wall_clock,
+            report=report_exception,
+        )
+        kept.append((turns, asyncio.create_task(turns.run())))
         app.router.add_post("/chat", ask)
         app.router.add_post("/stream", ask_stream)
         runner = Runner(app, Addresses((), b"0" * 32), around(Meter(LoopLag())), shutdown_timeout=2)
@@ -71,6 +85,10 @@ async def start(store: Store) -> AsyncIterator[Start]:
     await session.close()
     for runner in runners:
         await runner.cleanup()
+    for turns, task in kept:
+        await turns.close()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.fixture
@@ -94,6 +112,12 @@ def _parsed(body: str) -> list[Sent]:
         if fields:
             found.append(Sent(fields["id"], fields["event"], orjson.loads(fields["data"])))
     return found
+
+
+def _places(sent: list[Sent]) -> list[str]:
+    """How many characters have been told with each token."""
+    texts = [event.data["text"] for event in sent if event.name == "token"]
+    return [str(len("".join(texts[: number + 1]))) for number in range(len(texts))]
 
 
 async def _stream(
@@ -123,7 +147,7 @@ async def test_a_stream_is_the_same_answer_in_pieces(client: Client) -> None:
     names = [event.name for event in sent]
     assert names == ["sources", *["token"] * (len(sent) - 2), "done"]
     assert len(sent) >= 3
-    assert [event.id for event in sent] == [str(number) for number in range(1, len(sent) + 1)]
+    assert [event.id for event in sent] == ["0", *_places(sent), "done"]
     assert {event.data["request_id"] for event in sent} == {response.headers["X-Request-ID"]}
     assert "".join(event.data["text"] for event in sent if event.name == "token") == whole.answer
     assert sent[0].data["sources"] == [source.model_dump() for source in whole.sources]
@@ -201,8 +225,8 @@ async def test_the_canonical_event_says_what_the_answer_took_and_none_says_what_
     canonical = next(event for event in written if event["event"] == "http_request")
     answered = next(event for event in written if event["event"] == "question_answered")
 
-    assert canonical["db_calls"] == 1
-    assert 0 < canonical["db_ms"] <= canonical["retrieval_ms"]
+    assert canonical["db_calls"] == 3  # begin the turn, search, finish the turn
+    assert 0 < canonical["db_ms"] <= canonical["duration_ms"]
     assert canonical["generation_ms"] > 0
     assert canonical["first_token_ms"] >= canonical["retrieval_ms"]
     assert (answered["answered"], answered["model"], answered["mode"]) == (True, "extractive", "chat")
@@ -312,14 +336,17 @@ async def test_a_silent_answerer_is_kept_alive_by_a_heartbeat(
     assert [event.name for event in _parsed(body)] == ["sources", "token", "done"]
 
 
-async def test_a_client_that_leaves_stops_the_work_at_once_and_is_no_error(start: Start) -> None:
+async def test_a_client_that_leaves_for_good_stops_the_work_and_is_no_error(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turning, "ALONE_SECONDS", 0.1)
     answerer = _Scripted("word ", pause=0.01, forever=True)
     client = await start(answerer)
     with events() as written:
         response = await client.post("/stream", json={"message": QUESTION})
         await response.content.readline()
         response.close()
-        await asyncio.wait_for(answerer.stopped.wait(), 2)
+        await asyncio.wait_for(answerer.stopped.wait(), 5)
         canonical = await _ending(written)
 
     assert canonical["outcome"] == "client_closed"
@@ -328,7 +355,9 @@ async def test_a_client_that_leaves_stops_the_work_at_once_and_is_no_error(start
 
 async def test_a_client_that_reads_nothing_is_let_go(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handlers, "SEND_SECONDS", 0.3)
-    answerer = _Scripted("word " * 20_000, forever=True)
+    monkeypatch.setattr(turning, "ALONE_SECONDS", 0.1)
+    monkeypatch.setattr(turning, "ANSWER_LIMIT", 100_000_000)
+    answerer = _Scripted("word " * 20_000, pause=0.005, forever=True)
     client = await start(answerer)
     with events() as written:
         reader, writer = await asyncio.open_connection(client.host, client.port, limit=1)

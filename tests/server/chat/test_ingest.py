@@ -16,8 +16,8 @@ from server.chat.retrieval import FullTextRetriever
 from server.store import chat as documents
 from server.store.engine import Store
 from tests.harness import ROOT, clean_environment
+from tests.reading_log import events
 from tests.server.chat.documents import library, pdf
-from tests.server.chat.reading_log import events
 
 
 async def _rows(store: Store) -> list[tuple[str, int, str, str]]:

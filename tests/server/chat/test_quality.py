@@ -15,11 +15,12 @@ import pytest
 
 from server.chat.extract import NO_ANSWER, THRESHOLD, ExtractiveAnswerer
 from server.chat.ingest import ingest
-from server.chat.models import Answer, Question
+from server.chat.models import Question
 from server.chat.retrieval import FullTextRetriever
 from server.chat.service import Chat
 from server.store import migrate
 from server.store.engine import Store
+from tests.server.chat.asking import Told, asked
 from tests.server.chat.documents import library
 
 ANSWERED = [
@@ -111,8 +112,8 @@ async def chat(url: str) -> AsyncIterator[Chat]:
     await store.close()
 
 
-async def _ask(chat: Chat, message: str) -> Answer:
-    return await chat.answer(Question(message=message))
+async def _ask(chat: Chat, message: str) -> Told:
+    return await asked(chat, Question(message=message))
 
 
 @pytest.mark.parametrize(

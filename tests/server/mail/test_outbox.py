@@ -18,7 +18,7 @@ from server.store import outbox as table
 from server.store import sqlite
 from server.store.engine import StoreUnavailable
 from tests.mailbox import DROP, STALL, Mailbox
-from tests.server.chat.reading_log import events
+from tests.reading_log import events
 from tests.server.mail.post import Clock, Post, running, until
 
 

@@ -18,7 +18,7 @@ from server.store.engine import Store
 from server.store.tables import metadata
 from tests.databases import Databases
 from tests.harness import ROOT, clean_environment
-from tests.server.chat.reading_log import events
+from tests.reading_log import events
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tests.databases import PostgresDatabases
 from tests.harness import free_port, needs
 from tests.postgres import PASSWORD, ROLE, Postgres
 from tests.proxy import proxying
-from tests.server.chat.reading_log import events
+from tests.reading_log import events
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from server.store import sqlite
 from server.store.engine import Store, StoreUnavailable
-from tests.server.chat.reading_log import events
+from tests.reading_log import events
 
 
 @pytest.fixture

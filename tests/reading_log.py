@@ -10,24 +10,26 @@ from pipeline.log import NotDurable, log
 
 
 class _Lines:
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool) -> None:
         self.events: list[dict[str, Any]] = []
+        self.durable = durable
 
     def accept(self, line: bytes, level: int, seq: int, *_: Any) -> int:  # noqa: ARG002
         self.events.append(orjson.loads(line))
         return seq
 
     def check_durable(self) -> None:
-        raise NotDurable
+        if not self.durable:
+            raise NotDurable
 
     async def flushed(self, number: int) -> None:  # noqa: ARG002
-        raise NotDurable
+        self.check_durable()
 
 
 @contextmanager
-def events() -> Iterator[list[dict[str, Any]]]:
-    """Every event written within the block."""
-    lines = _Lines()
+def events(*, durable: bool = False) -> Iterator[list[dict[str, Any]]]:
+    """Every event written within the block; with `durable` on a disk that takes them."""
+    lines = _Lines(durable=durable)
     log.direct(lines)
     try:
         yield lines.events

@@ -1,0 +1,46 @@
+"""What every model of the API has in common.
+
+Types are strict and unknown fields refused, so that a misspelt field is an error and not a silence. `/openapi.json` is made from these
+classes: what a field means stands there and nowhere else. Lengths count characters (code points).
+"""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+
+ID_FORM = r"^[0-9a-f]{32}$"
+"""An ID that the server makes: 128 random bits."""
+
+PAGE_URL_LIMIT = 2_048
+
+
+def _page(url: str) -> str:
+    problem = ValueError("Must be the http or https address of a page")
+    try:
+        parts = urlsplit(url)
+        if not parts.hostname or (parts.port or 1) < 0:
+            raise problem
+    except ValueError:
+        raise problem from None
+    return url
+
+
+PageUrl = Annotated[
+    str,
+    StringConstraints(max_length=PAGE_URL_LIMIT, pattern=r"^https?://[^\s\x00-\x20\x7f]+$"),
+    AfterValidator(_page),
+]
+"""The address of a page, fit to be taken apart."""
+
+
+class Body(BaseModel):
+    """What a client sends: strict, closed, and never changed once read."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Reply(BaseModel):
+    """What a client receives."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
