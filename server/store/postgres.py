@@ -135,6 +135,7 @@ def prepare(engine: "Engine") -> None:
 
 def fetch(connection: "asyncpg.Connection[Any]") -> Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]:
     """See `Dialect`."""
+    import asyncpg
 
     async def fetched(sql: str, parameters: Sequence[Any]) -> Sequence[Any]:
         try:
@@ -144,7 +145,7 @@ def fetch(connection: "asyncpg.Connection[Any]") -> Callable[[str, Sequence[Any]
             # It would first have to wait for the server to confirm, and nobody bounds that.
             connection.terminate()
             raise
-        except OSError as error:
+        except (OSError, asyncpg.InternalClientError) as error:
             connection.terminate()
             raise _unreachable(error) from error
 
@@ -222,7 +223,10 @@ def _connects(url: str, *, patient: bool) -> Callable[[], Awaitable[Any]]:
     return connect
 
 
-def _unreachable(error: OSError) -> Unreachable:
+def _unreachable(error: Exception) -> Unreachable:
+    """`error` by its name; of the driver's own only the one that it raises for a server which says good-bye while nobody listens."""
+    if not isinstance(error, OSError):
+        return Unreachable("CONNECTION_CLOSED", "the server closed the connection")
     if isinstance(error, socket.gaierror):
         return Unreachable("NAME_NOT_RESOLVED", str(error))
     if isinstance(error, ssl.SSLError):
@@ -242,8 +246,10 @@ def _on_checkout(connection: Any, _record: object, _proxy: object) -> None:
 
 def _on_error(context: "ExceptionContext") -> None:
     """Give up a connection that does not answer, and name what happened: SQLAlchemy knows the driver's errors only."""
+    import asyncpg
+
     error = context.original_exception
-    if isinstance(error, OSError):
+    if isinstance(error, (OSError, asyncpg.InternalClientError)):
         if context.connection is not None and not context.connection.closed:
             driver = context.connection.connection.driver_connection
             if driver is not None:
