@@ -47,6 +47,7 @@ IS_MIGRATED: str = "SELECT 1 WHERE to_regclass('alembic_version') IS NOT NULL"
 TAKE_TURNS: str | None = f"SELECT pg_advisory_xact_lock({int.from_bytes(b'chatkit')})"
 
 _HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::\d+)?")
+_DETAIL = re.compile(r"\nDETAIL:.*?(?=\nHINT:|\Z)", re.DOTALL)
 _SCHEME = re.compile(r"postgres(?:ql)?(?:\+asyncpg)?://")
 
 # Classes of SQLSTATE, and single ones (https://www.postgresql.org/docs/current/errcodes-appendix.html), that say "the database cannot
@@ -145,6 +146,9 @@ def fetch(connection: "asyncpg.Connection[Any]") -> Callable[[str, Sequence[Any]
             # It would first have to wait for the server to confirm, and nobody bounds that.
             connection.terminate()
             raise
+        except asyncpg.PostgresError as error:
+            error.detail = None
+            raise
         except (OSError, asyncpg.InternalClientError) as error:
             connection.terminate()
             raise _unreachable(error) from error
@@ -206,7 +210,7 @@ def _connects(url: str, *, patient: bool) -> Callable[[], Awaitable[Any]]:
         import asyncpg
 
         try:
-            return await asyncpg.connect(
+            connection = await asyncpg.connect(
                 address,
                 timeout=CONNECT_SECONDS,
                 command_timeout=statement + SILENCE_SECONDS,
@@ -219,6 +223,11 @@ def _connects(url: str, *, patient: bool) -> Callable[[], Awaitable[Any]]:
         except (asyncpg.InterfaceError, ValueError) as error:
             # Its text may hold a part of the address.
             raise Unreachable("BAD_ADDRESS", f"{type(error).__name__} of the driver") from None
+        encoding = connection.get_settings().server_encoding
+        if encoding != "UTF8":
+            await connection.close(timeout=CONNECT_SECONDS)
+            raise Unreachable("WRONG_ENCODING", f"the database is made for {encoding}; it has to be UTF8")
+        return connection
 
     return connect
 
@@ -257,3 +266,9 @@ def _on_error(context: "ExceptionContext") -> None:
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = False
         raise _unreachable(error) from error
+    # What a row held that broke a rule is nobody's business, and exceptions are logged.
+    if isinstance(error.__cause__, asyncpg.PostgresError):
+        error.__cause__.detail = None
+    for told in (error, context.sqlalchemy_exception):
+        if told is not None and told.args:
+            told.args = (_DETAIL.sub("", str(told.args[0])), *told.args[1:])
