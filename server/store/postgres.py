@@ -47,7 +47,6 @@ IS_MIGRATED: str = "SELECT 1 WHERE to_regclass('alembic_version') IS NOT NULL"
 TAKE_TURNS: str | None = f"SELECT pg_advisory_xact_lock({int.from_bytes(b'chatkit')})"
 
 _HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::\d+)?")
-_DETAIL = re.compile(r"\nDETAIL:.*?(?=\nHINT:|\Z)", re.DOTALL)
 _SCHEME = re.compile(r"postgres(?:ql)?(?:\+asyncpg)?://")
 
 # Classes of SQLSTATE, and single ones (https://www.postgresql.org/docs/current/errcodes-appendix.html), that say "the database cannot
@@ -143,7 +142,7 @@ def fetch(connection: "asyncpg.Connection[Any]") -> Callable[[str, Sequence[Any]
             rows: Sequence[Any] = await connection.fetch(sql, *parameters)
             return rows
         except asyncio.CancelledError:
-            # It would first have to wait for the server to confirm, and nobody bounds that.
+            # Whoever uses it next would have to wait until the server has heard of it.
             connection.terminate()
             raise
         except asyncpg.PostgresError as error:
@@ -269,6 +268,3 @@ def _on_error(context: "ExceptionContext") -> None:
     # What a row held that broke a rule is nobody's business, and exceptions are logged.
     if isinstance(error.__cause__, asyncpg.PostgresError):
         error.__cause__.detail = None
-    for told in (error, context.sqlalchemy_exception):
-        if told is not None and told.args:
-            told.args = (_DETAIL.sub("", str(told.args[0])), *told.args[1:])

@@ -307,7 +307,7 @@ async def test_a_server_that_does_not_answer_any_more_is_given_up_and_found_agai
 
 
 @pytest.mark.parametrize("way", ["fetching", "reading", "writing"])
-async def test_who_gives_up_on_a_server_that_does_not_answer_leaves_the_pool_fit(
+async def test_who_gives_up_on_a_connection_that_was_lost_leaves_the_pool_fit(
     postgres: Postgres, database: str, way: str
 ) -> None:
     async with proxying(postgres.port) as proxy:
@@ -321,15 +321,13 @@ async def test_who_gives_up_on_a_server_that_does_not_answer_leaves_the_pool_fit
                 await connection.execute(text("SELECT 1"))
 
         await asyncio.gather(use(), use())
-        proxy.stall()
+        proxy.lose()
         tasks = [asyncio.create_task(use()) for _ in range(4)]
         await asyncio.sleep(0.1)
         for task in tasks:
             task.cancel()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(5):  # less than what a statement may take
             await asyncio.gather(*tasks, return_exceptions=True)
-        proxy.flow()
-        async with asyncio.timeout(10):
             await asyncio.gather(use(), use(), use())
         await store.close()
 
