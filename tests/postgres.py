@@ -147,6 +147,10 @@ class Postgres:
         """Where the database is, by way of `port` if that is another's, such as a proxy's."""
         return f"postgresql://{ROLE}:{PASSWORD}@127.0.0.1:{port or self.port}/{name}"
 
+    def superuser(self) -> dict[str, str]:
+        """What makes PostgreSQL's own commands ask this server as its superuser."""
+        return {"PGHOST": str(self.folder), "PGPORT": str(self.port), "PGUSER": "postgres"}
+
     def _run(self, program: str, *arguments: str) -> str:
         done = subprocess.run(
             [*self._as_user, str(self._programs / program), *arguments],

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 
 class Proxy:
-    """Passes bytes from `port` on to another one. `stalled` passes nothing on and closes nothing; `cut` closes everything."""
+    """Passes bytes from `port` on to another one, until it is told otherwise."""
 
     def __init__(self, target: int) -> None:
         self.port = 0
@@ -16,9 +16,17 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
 
     def stall(self) -> None:
+        """Pass nothing on, and close nothing."""
         self._flows.clear()
 
     def flow(self) -> None:
+        """Go on, with what was held back."""
+        self._flows.set()
+
+    def lose(self) -> None:
+        """Never again pass anything on for those who are connected, who are not told; others may come."""
+        self._flows.clear()
+        self._flows = asyncio.Event()
         self._flows.set()
 
     def cut(self) -> None:
@@ -29,19 +37,22 @@ class Proxy:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        flows = self._flows
         try:
-            await self._flows.wait()
+            await flows.wait()
             there, onwards = await asyncio.open_connection("127.0.0.1", self._target)
             self._writers.add(onwards)
-            await asyncio.gather(self._pass(reader, onwards), self._pass(there, writer))
+            await asyncio.gather(self._pass(reader, onwards, flows), self._pass(there, writer, flows))
         except OSError:
             pass
         finally:
             writer.transport.abort()
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flows: asyncio.Event
+    ) -> None:
         while chunk := await reader.read(65536):
-            await self._flows.wait()
+            await flows.wait()
             writer.write(chunk)
             await writer.drain()
         writer.close()

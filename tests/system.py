@@ -42,8 +42,9 @@ PROGRAMS = (
     Program("prlimit", "util-linux", "tests/faults"),
     Program("prometheus", "prometheus", "tests/server/operations/test_prometheus.py"),
     Program("promtool", "prometheus", "tests/server/operations/test_prometheus.py"),
+    Program("psql", "postgresql-client", "tests/docs"),
     Program("rsyslogd", "rsyslog", "tests/shippers", unpacked=True),
-    Program("setpriv", "util-linux", "tests/faults"),
+    Program("setpriv", "util-linux", "tests/faults, tests/contract, tests/server/store"),
     Program("strace", "strace", "tests/faults, tests/pipeline/test_keeper.py"),
     Program("syslog-ng", "syslog-ng-core", "tests/shippers", unpacked=True),
 )

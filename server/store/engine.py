@@ -75,7 +75,8 @@ class Store:
         address, options = self.dialect.arguments(
             url, create=create, connections=connections, patient=patient
         )
-        self.engine = create_async_engine(address, **options)
+        # What people wrote is in the parameters, and exceptions are logged.
+        self.engine = create_async_engine(address, hide_parameters=True, **options)
         self.dialect.prepare(self.engine.sync_engine)
         texts.install(self.engine.sync_engine)
         self._reader = self.engine.execution_options(**self.dialect.READING)

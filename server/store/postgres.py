@@ -135,16 +135,20 @@ def prepare(engine: "Engine") -> None:
 
 def fetch(connection: "asyncpg.Connection[Any]") -> Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]:
     """See `Dialect`."""
+    import asyncpg
 
     async def fetched(sql: str, parameters: Sequence[Any]) -> Sequence[Any]:
         try:
             rows: Sequence[Any] = await connection.fetch(sql, *parameters)
             return rows
         except asyncio.CancelledError:
-            # It would first have to wait for the server to confirm, and nobody bounds that.
+            # Whoever uses it next would have to wait until the server has heard of it.
             connection.terminate()
             raise
-        except OSError as error:
+        except asyncpg.PostgresError as error:
+            error.detail = None
+            raise
+        except (OSError, asyncpg.InternalClientError) as error:
             connection.terminate()
             raise _unreachable(error) from error
 
@@ -205,7 +209,7 @@ def _connects(url: str, *, patient: bool) -> Callable[[], Awaitable[Any]]:
         import asyncpg
 
         try:
-            return await asyncpg.connect(
+            connection = await asyncpg.connect(
                 address,
                 timeout=CONNECT_SECONDS,
                 command_timeout=statement + SILENCE_SECONDS,
@@ -218,11 +222,19 @@ def _connects(url: str, *, patient: bool) -> Callable[[], Awaitable[Any]]:
         except (asyncpg.InterfaceError, ValueError) as error:
             # Its text may hold a part of the address.
             raise Unreachable("BAD_ADDRESS", f"{type(error).__name__} of the driver") from None
+        encoding = connection.get_settings().server_encoding
+        if encoding != "UTF8":
+            await connection.close(timeout=CONNECT_SECONDS)
+            raise Unreachable("WRONG_ENCODING", f"the database is made for {encoding}; it has to be UTF8")
+        return connection
 
     return connect
 
 
-def _unreachable(error: OSError) -> Unreachable:
+def _unreachable(error: Exception) -> Unreachable:
+    """`error` by its name; of the driver's own only the one that it raises for a server which says good-bye while nobody listens."""
+    if not isinstance(error, OSError):
+        return Unreachable("CONNECTION_CLOSED", "the server closed the connection")
     if isinstance(error, socket.gaierror):
         return Unreachable("NAME_NOT_RESOLVED", str(error))
     if isinstance(error, ssl.SSLError):
@@ -242,8 +254,10 @@ def _on_checkout(connection: Any, _record: object, _proxy: object) -> None:
 
 def _on_error(context: "ExceptionContext") -> None:
     """Give up a connection that does not answer, and name what happened: SQLAlchemy knows the driver's errors only."""
+    import asyncpg
+
     error = context.original_exception
-    if isinstance(error, OSError):
+    if isinstance(error, (OSError, asyncpg.InternalClientError)):
         if context.connection is not None and not context.connection.closed:
             driver = context.connection.connection.driver_connection
             if driver is not None:
@@ -251,3 +265,6 @@ def _on_error(context: "ExceptionContext") -> None:
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = False
         raise _unreachable(error) from error
+    # What a row held that broke a rule is nobody's business, and exceptions are logged.
+    if isinstance(error.__cause__, asyncpg.PostgresError):
+        error.__cause__.detail = None

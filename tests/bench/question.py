@@ -1,9 +1,9 @@
-"""What a question costs in 10,000 passages, beside what the same two queries cost without a server.
+"""What a question costs in 10,000 passages, on SQLite and on PostgreSQL, beside what the same two queries cost without a server.
 
     python -m tests.bench.question
 
 The passages are made up from a vocabulary with the frequencies of natural language (Zipf), together with the project's own
-documents. Every question is asked in turn of the bare database (`sqlite3`, same file, same SQL, same parameters), of the
+documents. Every question is asked in turn of the bare database (`sqlite3` or asyncpg, same data, same SQL, same parameters), of the
 retriever, of the whole turn in this process, and over HTTP of a real server, so that what else the machine does falls on all
 alike. The promise: a question costs the server at most three times the database's own time, by the medians.
 """
@@ -14,11 +14,13 @@ import random
 import sqlite3
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
+import asyncpg
 import orjson
 import uvloop
 
@@ -31,9 +33,12 @@ from server.chat.retrieval import FullTextRetriever
 from server.chat.service import Chat
 from server.store import chat as documents
 from server.store import fulltext, migrate
+from server.store.dialects import Fetch, Row
 from server.store.engine import Store
 from tests.harness import ServerProcess, running
+from tests.postgres import Postgres
 from tests.server.chat.asking import asked as answered
+from tests.system import which
 
 ROOT = Path(__file__).parents[2]
 PASSAGES = 10_000
@@ -78,33 +83,59 @@ def questions(rng: random.Random, texts: Sequence[tuple[str, str, str]], count: 
 
 
 class _Recorder:
-    """Takes down the statements of one search, so that the bare database is asked exactly the same."""
+    """A store that takes down the statements of one search, so that the bare database is asked exactly the same."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, store: Store, bare: Fetch) -> None:
+        self.dialect = store.dialect
         self.statements: list[tuple[str, Sequence[Any]]] = []
+        self._bare = bare
 
-    async def fetch(self, sql: str, parameters: Sequence[Any]) -> Sequence[Sequence[Any]]:
-        self.statements.append((sql, parameters))
-        return self._connection.execute(sql, parameters).fetchall()
+    @asynccontextmanager
+    async def fetching(self, _operation: str) -> AsyncIterator[Fetch]:
+        async def fetch(sql: str, parameters: Sequence[Any]) -> Sequence[Row]:
+            self.statements.append((sql, parameters))
+            return await self._bare(sql, parameters)
+
+        yield fetch
 
 
-async def measure(folder: Path, *, count: int = PASSAGES, asked: int = QUESTIONS) -> dict[str, float]:
-    """Milliseconds (medians, and 95th percentiles where named) and the ratio to the database's own time."""
+@asynccontextmanager
+async def _bare(url: str) -> AsyncIterator[Fetch]:
+    """The database without anything of ours."""
+    if url.startswith("sqlite"):
+        connection = sqlite3.connect(url.partition(":///")[2])
+
+        async def fetch(sql: str, parameters: Sequence[Any]) -> Sequence[Row]:
+            return connection.execute(sql, parameters).fetchall()
+
+        yield fetch
+        connection.close()
+    else:
+        driver = await asyncpg.connect(url)
+        yield lambda sql, parameters: driver.fetch(sql, *parameters)
+        await driver.close()
+
+
+async def measure(
+    folder: Path, url: str, *, count: int = PASSAGES, asked: int = QUESTIONS
+) -> dict[str, float]:
+    """Milliseconds (medians, and 95th percentiles where named) and the ratio to the time of the database at `url`, which is empty."""
     log.direct(None, level="ERROR")
-    file = folder / "bench.db"
-    url = f"sqlite+aiosqlite:///{file}"
     rng = random.Random(20260101)
     await migrate.upgrade(url)
-    store = Store(url)
+    store = Store(url, patient=True)
     try:
         texts = passages(rng, count)
+        started = perf_counter()
         for start in range(0, count, _A_DOCUMENT):
             await documents.replace(store, _document(start, texts[start : start + _A_DOCUMENT]))
+        stored = (perf_counter() - started) / count
         await ingest(store, [path for path in (ROOT / "docs", ROOT / "README.md") if path.exists()])
         await fulltext.of(store).tidy(store)
         with running(folder, DATABASE_URL=url, INTEGRATION_TEST_MODE="false") as server:
-            return await _compared(store, file, questions(rng, texts, asked), server)
+            async with _bare(url) as bare:
+                figures = await _compared(store, bare, questions(rng, texts, asked), server)
+        return figures | {"stored_ms": stored * 1e3}
     finally:
         await store.close()
         log.direct(None)
@@ -116,19 +147,18 @@ def _document(number: int, parts: Sequence[tuple[str, str, str]]) -> documents.D
 
 
 async def _compared(
-    store: Store, file: Path, asked: Sequence[str], server: ServerProcess
+    store: Store, bare: Fetch, asked: Sequence[str], server: ServerProcess
 ) -> dict[str, float]:
     retriever = FullTextRetriever(store)
     chat = Chat(retriever, ExtractiveAnswerer())
-    bare = sqlite3.connect(file)
     visitor = http.client.HTTPConnection(*server.address)
     times: dict[str, list[float]] = {"database": [], "retrieval": [], "turn": [], "visitor": []}
     for message in asked:
-        recorder = _Recorder(bare)
-        await FullTextRetriever(_Recorded(recorder)).search(message, 12)  # type: ignore[arg-type]
+        recorder = _Recorder(store, bare)
+        await FullTextRetriever(cast("Store", recorder)).search(message, 12)
         started = perf_counter()
         for sql, parameters in recorder.statements:
-            bare.execute(sql, parameters).fetchall()
+            await bare(sql, parameters)
         times["database"].append(perf_counter() - started)
         started = perf_counter()
         await retriever.search(message, 12)
@@ -147,7 +177,6 @@ async def _compared(
         # Two processes share the cores: the next measurement waits until the server has put its pen down.
         await asyncio.sleep(0.005)
     visitor.close()
-    bare.close()
     # What the server itself says it took: from the first middleware to the last byte handed over.
     told = server.wait_for("http_request", len(asked), route="/api/v1/chat")
     times["server"] = [event["duration_ms"] / 1e3 for event in told]
@@ -158,25 +187,12 @@ async def _compared(
     return figures | {"ratio": figures["server_p50_ms"] / figures["database_p50_ms"]}
 
 
-class _Recorded:
-    """A store that only records."""
-
-    def __init__(self, recorder: _Recorder) -> None:
-        self._recorder = recorder
-
-    def reading(self, _operation: str) -> "_Recorded":
-        return self
-
-    async def __aenter__(self) -> Any:
-        return self._recorder.fetch
-
-    async def __aexit__(self, *_: object) -> None:
-        return None
-
-
-def table(figures: dict[str, float]) -> str:
-    """The figures for people."""
-    rows = [f"{'':26}{'p50':>9}{'p95':>9}"]
+def table(found: Mapping[str, Mapping[str, float]]) -> str:
+    """The figures of each kind of database, for people."""
+    rows = [
+        f"{'':26}" + "".join(f"{kind:>24}" for kind in found),
+        f"{'':26}" + f"{'p50':>12}{'p95':>12}" * len(found),
+    ]
     for name, label in (
         ("database", "the database alone"),
         ("retrieval", "found and ranked"),
@@ -184,20 +200,44 @@ def table(figures: dict[str, float]) -> str:
         ("server", "the server, by its log"),
         ("visitor", "the visitor, over HTTP"),
     ):
-        rows.append(f"{label:26}{figures[f'{name}_p50_ms']:6.2f} ms{figures[f'{name}_p95_ms']:6.2f} ms")
-    rows.append(f"{'server / database':26}{figures['ratio']:6.2f}    (promised: at most {PROMISED:g})")
+        cells = [
+            f"{figures[f'{name}_{which}_ms']:9.2f} ms"
+            for figures in found.values()
+            for which in ("p50", "p95")
+        ]
+        rows.append(f"{label:26}{''.join(cells)}")
+    rows.append(
+        f"{'to store a passage':26}"
+        + "".join(f"{each['stored_ms']:9.2f} ms{'':12}" for each in found.values())
+    )
+    ratios = "".join(f"{each['ratio']:9.2f}{'':15}" for each in found.values())
+    rows.append(f"{'server / database':26}{ratios}(promised: at most {PROMISED:g})")
+    if len(found) > 1:
+        first, second = found.values()
+        rows.append(
+            f"{'PostgreSQL / SQLite':26}{second['server_p50_ms'] / first['server_p50_ms']:9.2f}    (by the server's log)"
+        )
     return "\n".join(rows)
 
 
-def main() -> dict[str, float]:
-    """Measure and print."""
+def main() -> dict[str, Mapping[str, float]]:
+    """Measure and print; PostgreSQL where it is installed."""
+    found: dict[str, Mapping[str, float]] = {}
     with (
         tempfile.TemporaryDirectory() as folder,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        figures = runner.run(measure(Path(folder)))
-    print(table(figures))
-    return figures
+        file = Path(folder, "sqlite", "bench.db")
+        found["SQLite"] = runner.run(measure(file.parent, f"sqlite+aiosqlite:///{file}"))
+        if which("postgres") is not None:
+            server = Postgres().start()
+            try:
+                url = server.url(server.database())
+                found["PostgreSQL"] = runner.run(measure(Path(folder, "postgresql"), url))
+            finally:
+                server.close()
+    print(table(found))
+    return found
 
 
 if __name__ == "__main__":

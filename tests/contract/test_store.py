@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Column, Integer, MetaData, String, Table, func, select
+from sqlalchemy import Column, Integer, MetaData, String, Table, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from pipeline.context import Request, bound
@@ -150,6 +150,18 @@ async def test_a_bug_in_a_statement_stays_a_bug(store: Store) -> None:
         async with store.writing("test") as connection:
             await connection.execute(notes.insert(), [{"id": 1, "text": "a"}, {"id": 1, "text": "b"}])
     assert await count(store) == 0
+
+
+async def test_an_error_tells_nothing_of_what_people_wrote(store: Store) -> None:
+    async with store.writing("make") as connection:
+        await connection.execute(text("CREATE UNIQUE INDEX once ON notes (text)"))
+    with pytest.raises(IntegrityError) as raised:
+        async with store.writing("test") as connection:
+            await connection.execute(notes.insert(), [{"text": "private"}, {"text": "private"}])
+    seen: BaseException | None = raised.value
+    while seen is not None:
+        assert "private" not in repr(seen) + str(seen)
+        seen = seen.__cause__ or seen.__context__
 
 
 async def test_what_the_block_itself_raises_is_not_the_databases_fault(store: Store) -> None:

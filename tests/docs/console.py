@@ -98,7 +98,8 @@ def _in_a_terminal(script: str, folder: Path, environment: Mapping[str, str]) ->
     shell = subprocess.Popen(
         ["bash", "-c", script],
         cwd=folder,
-        env=dict(environment) | {"TERM": "xterm", "COLUMNS": "120", "NO_COLOR": "1"},
+        # Nobody would turn the pages of a pager.
+        env=dict(environment) | {"TERM": "xterm", "COLUMNS": "120", "NO_COLOR": "1", "PAGER": "cat"},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

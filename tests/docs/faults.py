@@ -12,14 +12,17 @@ import secrets
 import shutil
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from threading import Thread
 
 from pipeline.segments import MAX_LIVE, live_segments
 from tests.docs.asking import WELL_SECONDS, ask, get, until_counted, until_ready, until_unready
 from tests.harness import ServerProcess, exchange, free_port
 from tests.mailbox import open_mailbox
+from tests.postgres import Postgres
 
 Fault = Callable[[ServerProcess], Iterator[None]]
 
@@ -287,6 +290,89 @@ def mailbox_unknown(server: ServerProcess) -> Iterator[None]:
         yield
 
 
+def on_postgresql(server: ServerProcess) -> Iterator[None]:
+    """Nothing is wrong: the documents are in PostgreSQL, which the reader may also ask as its superuser."""
+    with _documents_in_postgresql(server):
+        yield
+
+
+def postgresql_gone(server: ServerProcess) -> Iterator[None]:
+    """The documents are in PostgreSQL, and that was stopped."""
+    with _documents_in_postgresql(server) as database:
+        database.stop()
+        until_unready(server, "database_disconnected")
+        yield
+        database.start()
+        until_ready(server)
+
+
+def postgresql_locked(server: ServerProcess) -> Iterator[None]:
+    """The documents are in PostgreSQL, where somebody has locked them in a transaction that does not end, and a question waits."""
+    with _documents_in_postgresql(server) as database:
+        held = subprocess.Popen(
+            [
+                "psql",
+                server.settings["DATABASE_URL"],
+                "-c",
+                "BEGIN; LOCK TABLE documents; SELECT pg_sleep(600)",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"
+        asks = Thread(target=_ask_until, args=(server, held))
+        asks.start()
+        deadline = time.monotonic() + WELL_SECONDS
+        while database.psql(waits) == "0":
+            assert time.monotonic() < deadline, "nobody waits for the lock"
+            time.sleep(0.02)
+        yield
+        held.kill()
+        held.wait()
+        asks.join()
+
+
+def _ask_until(server: ServerProcess, ended: "subprocess.Popen[bytes]") -> None:
+    """Ask again and again, so that there is always a question that waits."""
+    while ended.poll() is None:
+        ask(
+            server,
+            "/api/v1/chat",
+            "POST",
+            b'{"message": "When does the office open?"}',
+            Content_Type="application/json",
+        )
+
+
+def postgresql_is_new(server: ServerProcess) -> Iterator[None]:
+    """PostgreSQL has been installed, and nothing is in it yet; the reader is its superuser."""
+    database = Postgres().start()
+    database.psql("DROP ROLE chatkit")
+    server.settings |= database.superuser()
+    try:
+        yield
+    finally:
+        for name in database.superuser():
+            del server.settings[name]
+        database.close()
+
+
+@contextmanager
+def _documents_in_postgresql(server: ServerProcess) -> Generator[Postgres]:
+    """Within the block the server is on a PostgreSQL of its own that holds the reader's handbook."""
+    database = Postgres().start()
+    try:
+        url = database.url(database.database())
+        with _started_with(server, DATABASE_URL=url, **database.superuser()):
+            done = server.command("server", "ingest", "handbook")
+            assert done.returncode == 0, done.stderr
+            yield database
+            server.stop()
+        server.start()
+    finally:
+        database.close()
+
+
 def plain_http(server: ServerProcess) -> Iterator[None]:
     """The server runs in production, and is asked without the proxy that ends TLS."""
     host, port = server.address
@@ -328,8 +414,12 @@ FAULTS: dict[str, Fault] = {
         mailbox_unknown,
         no_documents,
         no_room_for_figures,
+        on_postgresql,
         plain_http,
         port_taken,
+        postgresql_gone,
+        postgresql_is_new,
+        postgresql_locked,
         question,
         ring_damaged,
         segment_deleted,

@@ -82,6 +82,7 @@ class Library:
 def library(documents: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
     needs("curl")
     needs("jq")
+    needs("psql")
     library = Library(tmp_path_factory, documents)
     yield library
     library.close()

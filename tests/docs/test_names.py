@@ -23,7 +23,9 @@ DATA = {"json", "html", "text", "toml", "ini", "nginx", "yaml", "markdown", "pyt
 COMMANDS = [block for page in PAGES for block in blocks(page) if block.kind == "console"]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SETTINGS = {name for name, _, _, _ in table()}
-IN_THE_LOG = re.compile(r"SQLITE_[A-Z]+|POOL_EXHAUSTED|FILE_GONE")
+IN_THE_LOG = re.compile(
+    r"SQLITE_[A-Z]+|POOL_EXHAUSTED|FILE_GONE|NAME_NOT_RESOLVED|CONNECTION_FAILED|CONNECTION_CLOSED|TLS_FAILED|WRONG_ENCODING|BAD_ADDRESS"
+)
 """Names in capitals that are no settings."""
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

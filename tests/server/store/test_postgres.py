@@ -161,6 +161,30 @@ async def test_an_address_where_nobody_answers_is_given_up_in_time(monkeypatch: 
         await store.close()
 
 
+async def test_a_server_that_falls_silent_right_after_it_was_reached_is_given_up_in_time(
+    postgres: Postgres, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(side, "STATEMENT_SECONDS", 0.3)
+    monkeypatch.setattr(side, "SILENCE_SECONDS", 0.2)
+    reached = asyncpg.connect
+    async with proxying(postgres.port) as proxy:
+
+        async def connect(*arguments: Any, **options: Any) -> Any:
+            connection = await reached(*arguments, **options)
+            proxy.stall()
+            return connection
+
+        monkeypatch.setattr(asyncpg, "connect", connect)
+        store = Store(postgres.url(database, proxy.port))
+        with failing("TIMEOUT"):
+            async with asyncio.timeout(20):
+                await store.ping()
+        monkeypatch.undo()
+        proxy.flow()
+        await store.ping()
+        await store.close()
+
+
 async def test_when_the_server_has_no_connection_left_it_is_unavailable(own: Postgres) -> None:
     own.stop()
     own._configuration |= {"max_connections": "5", "superuser_reserved_connections": "2"}
@@ -186,6 +210,15 @@ async def _until_well(store: Store, seconds: float = 20) -> None:
             await asyncio.sleep(0.05)
         else:
             return
+
+
+async def test_a_database_of_another_encoding_is_refused_with_what_it_has_to_be(postgres: Postgres) -> None:
+    postgres.psql(f"CREATE DATABASE latin OWNER {ROLE} ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'")
+    store = Store(postgres.url("latin"))
+    with failing("WRONG_ENCODING"):
+        await store.ping()
+    await store.close()
+    postgres.drop("latin")
 
 
 # ── What takes too long ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -274,7 +307,7 @@ async def test_a_server_that_does_not_answer_any_more_is_given_up_and_found_agai
 
 
 @pytest.mark.parametrize("way", ["fetching", "reading", "writing"])
-async def test_who_gives_up_on_a_server_that_does_not_answer_leaves_the_pool_fit(
+async def test_who_gives_up_on_a_connection_that_was_lost_leaves_the_pool_fit(
     postgres: Postgres, database: str, way: str
 ) -> None:
     async with proxying(postgres.port) as proxy:
@@ -288,15 +321,13 @@ async def test_who_gives_up_on_a_server_that_does_not_answer_leaves_the_pool_fit
                 await connection.execute(text("SELECT 1"))
 
         await asyncio.gather(use(), use())
-        proxy.stall()
+        proxy.lose()
         tasks = [asyncio.create_task(use()) for _ in range(4)]
         await asyncio.sleep(0.1)
         for task in tasks:
             task.cancel()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(5):  # less than what a statement may take
             await asyncio.gather(*tasks, return_exceptions=True)
-        proxy.flow()
-        async with asyncio.timeout(10):
             await asyncio.gather(use(), use(), use())
         await store.close()
 
