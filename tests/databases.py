@@ -9,8 +9,8 @@ a database, and must leave it as it was.
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Thread
 from typing import Protocol
 
 import pytest
@@ -88,9 +88,8 @@ def _migrated_template(postgres: Postgres) -> str:
 
 def _migrated(url: str) -> None:
     # In a thread: a loop may run in this one.
-    thread = Thread(target=lambda: asyncio.run(migrate.upgrade(url)))
-    thread.start()
-    thread.join()
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(migrate.upgrade(url))).result()
 
 
 @pytest.fixture(params=KINDS)

@@ -12,6 +12,8 @@ WORD = re.compile(r"[^\W_]+")
 """A run of letters and digits, as `unicode61` parts words."""
 # The C0 control characters but tab and line ends, DEL, and the C1 ones; halves of characters, which cannot be encoded.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_HIGH = re.compile("[^\x00-\u02ff]")
+"""Where the accents are, among others."""
 
 _HOW_MUCH = re.compile(
     r"\bhow\s+(?:big|deep|early|far|fast|frequently|high|large|late|long|often|old|quickly|small|soon|wide)\b",
@@ -52,11 +54,12 @@ def folded(word: str) -> str:
 def unaccented(text: str) -> str:
     """`text` in lower case without accents, as `folded` has its words; a letter and its accent are one."""
     text = text.lower()
-    if text.isascii() or unicodedata.is_normalized("NFD", text):
+    if text.isascii():
         return text
-    return "".join(
-        letter for letter in unicodedata.normalize("NFD", text) if not unicodedata.combining(letter)
-    )
+    text = unicodedata.normalize("NFD", text)
+    for mark in filter(unicodedata.combining, set(_HIGH.findall(text))):
+        text = text.replace(mark, "")
+    return text
 
 
 def stems(text: str) -> list[str]:

@@ -32,8 +32,8 @@ class Dialect(Protocol):
     """A statement that succeeds when the database can be used, and costs next to nothing."""
     IS_MIGRATED: str
     """A statement that has a row when Alembic has ever been here."""
-    TAKE_TURNS: str | None
-    """A statement by which a transaction that migrates waits for any other that does; None where every writer waits anyway."""
+    TAKE_TURNS: str
+    """A statement by which a transaction that migrates waits for any other that does."""
 
     def opens(self, url: str) -> bool:
         """Whether `url` names a database of this kind."""

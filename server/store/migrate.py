@@ -71,8 +71,7 @@ async def upgrade(url: str) -> tuple[str | None, str]:
         before = await revision(store)
         if before != HEAD:
             async with store.writing("migrate") as connection:
-                if store.dialect.TAKE_TURNS is not None:
-                    await connection.exec_driver_sql(store.dialect.TAKE_TURNS)
+                await connection.exec_driver_sql(store.dialect.TAKE_TURNS)
                 before = await connection.run_sync(_upgrade)
             if before != HEAD:
                 log.info("database_migrated", from_revision=before, to_revision=HEAD)

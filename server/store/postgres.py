@@ -10,14 +10,13 @@ nothing, so a restart of PostgreSQL needs none of ours.
 """
 
 import asyncio
-import errno
 import importlib.util
 import re
-import socket
-import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import parse_qs, urlsplit
+
+from .postgres_errors import Unreachable, status_of, unreachable
 
 if TYPE_CHECKING:
     import asyncpg
@@ -44,43 +43,13 @@ WRITING: Mapping[str, Any] = {}
 PING: str = "SELECT 1"
 IS_MIGRATED: str = "SELECT 1 WHERE to_regclass('alembic_version') IS NOT NULL"
 # Any number will do that nobody else uses in this database: "chatkit" as bytes.
-TAKE_TURNS: str | None = f"SELECT pg_advisory_xact_lock({int.from_bytes(b'chatkit')})"
+TAKE_TURNS: str = f"SELECT pg_advisory_xact_lock({int.from_bytes(b'chatkit')})"
 
 _HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::\d+)?")
+# https://www.postgresql.org/docs/current/config-setting.html#CONFIG-SETTING-NAMES-VALUES
+_UNITS = {"": 1e-3, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
+_TIME = re.compile(rf"(\d+(?:\.\d+)?)\s*({'|'.join(_UNITS)})")
 _SCHEME = re.compile(r"postgres(?:ql)?(?:\+asyncpg)?://")
-
-# Classes of SQLSTATE, and single ones (https://www.postgresql.org/docs/current/errcodes-appendix.html), that say "the database cannot
-# be used now", not "this is a bug".
-_UNAVAILABLE_CLASSES = frozenset(
-    {
-        "08",  # the connection
-        "28",  # who we are
-        "53",  # disk, memory, connections used up
-        "57",  # shut down, starting up, out of time
-        "58",  # the system below it
-        "F0",  # its configuration
-        "XX",  # damaged
-    }
-)
-_UNAVAILABLE = frozenset(
-    {
-        "25006",  # a standby, which takes no writes
-        "25P03",  # idle in a transaction for too long
-        "3D000",  # there is no such database
-        "40001",  # another transaction was quicker
-        "40P01",  # a deadlock
-        "42501",  # the role may not
-        "55P03",  # a lock was not to be had in time
-    }
-)
-
-
-class Unreachable(Exception):
-    """No connection, or one that was lost. `status` is the SQLSTATE or the system's own name of what happened."""
-
-    def __init__(self, status: str, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
 
 
 def opens(url: str) -> bool:
@@ -150,7 +119,7 @@ def fetch(connection: "asyncpg.Connection[Any]") -> Callable[[str, Sequence[Any]
             raise
         except (OSError, asyncpg.InternalClientError) as error:
             connection.terminate()
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
 
     return fetched
 
@@ -166,21 +135,7 @@ def upsert(table: "Table", row: Mapping[str, Any]) -> "Insert":
 
 def failure(error: BaseException) -> str | None:
     """See `Dialect`: an SQLSTATE, or a name of the system's such as ``ECONNREFUSED``."""
-    import asyncpg
-
-    found = None
-    seen: BaseException | None = error
-    while seen is not None:
-        # The innermost says most: a connection was lost because the server was shut down.
-        if isinstance(seen, Unreachable):
-            return seen.status
-        if isinstance(seen, asyncpg.PostgresError):
-            state = str(seen.sqlstate)
-            found = state if state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE else None
-        elif isinstance(seen, asyncpg.InterfaceError) and "closed" in str(seen):
-            found = "CONNECTION_CLOSED"
-        seen = getattr(seen, "orig", None) or seen.__cause__
-    return found
+    return status_of(error)
 
 
 def is_there(url: str) -> bool:
@@ -191,17 +146,18 @@ def is_there(url: str) -> bool:
 
 def _connects(url: str, *, patient: bool) -> Callable[[], Awaitable[Any]]:
     """What opens a connection to the database at `url`."""
-    statement = PATIENT_SECONDS if patient else STATEMENT_SECONDS
+    limit = PATIENT_SECONDS if patient else STATEMENT_SECONDS
     session = {
         "application_name": "chatkit",
-        "statement_timeout": f"{statement}s",
-        "lock_timeout": f"{statement if patient else LOCK_SECONDS}s",
+        "statement_timeout": f"{limit}s",
+        "lock_timeout": f"{limit if patient else LOCK_SECONDS}s",
         "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
         # A firewall forgets a connection on which nothing is sent.
         "tcp_keepalives_idle": "60s",
     }
     # What stands in the address has been thought about.
-    given = parse_qs(urlsplit(url).query).keys()
+    given = {name: values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
+    statement = _seconds((session | given)["statement_timeout"])
     session = {name: value for name, value in session.items() if name not in given}
     address = _SCHEME.sub("postgresql://", url)
 
@@ -212,13 +168,13 @@ def _connects(url: str, *, patient: bool) -> Callable[[], Awaitable[Any]]:
             connection = await asyncpg.connect(
                 address,
                 timeout=CONNECT_SECONDS,
-                command_timeout=statement + SILENCE_SECONDS,
+                command_timeout=statement + SILENCE_SECONDS if statement else None,
                 server_settings=session,
             )
         except asyncpg.PostgresError as error:
             raise Unreachable(str(error.sqlstate), str(error)) from error
         except OSError as error:
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
         except (asyncpg.InterfaceError, ValueError) as error:
             # Its text may hold a part of the address.
             raise Unreachable("BAD_ADDRESS", f"{type(error).__name__} of the driver") from None
@@ -231,17 +187,10 @@ def _connects(url: str, *, patient: bool) -> Callable[[], Awaitable[Any]]:
     return connect
 
 
-def _unreachable(error: Exception) -> Unreachable:
-    """`error` by its name; of the driver's own only the one that it raises for a server which says good-bye while nobody listens."""
-    if not isinstance(error, OSError):
-        return Unreachable("CONNECTION_CLOSED", "the server closed the connection")
-    if isinstance(error, socket.gaierror):
-        return Unreachable("NAME_NOT_RESOLVED", str(error))
-    if isinstance(error, ssl.SSLError):
-        return Unreachable("TLS_FAILED", str(error))
-    if isinstance(error, TimeoutError) and error.errno is None:
-        return Unreachable("TIMEOUT", "no answer in time")
-    return Unreachable(errno.errorcode.get(error.errno or 0, "CONNECTION_FAILED"), str(error))
+def _seconds(time: str) -> float:
+    """`time` as PostgreSQL writes it, such as `5s` or `500` (milliseconds), in seconds; 0 is without end, and what it does not take."""
+    found = _TIME.fullmatch(time.strip())
+    return float(found[1]) * _UNITS[found[2]] if found else 0.0
 
 
 def _on_checkout(connection: Any, _record: object, _proxy: object) -> None:
@@ -264,7 +213,7 @@ def _on_error(context: "ExceptionContext") -> None:
                 driver.terminate()
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = False
-        raise _unreachable(error) from error
+        raise unreachable(error) from error
     # What a row held that broke a rule is nobody's business, and exceptions are logged.
     if isinstance(error.__cause__, asyncpg.PostgresError):
         error.__cause__.detail = None

@@ -23,7 +23,7 @@ WRITING: Mapping[str, Any] = {"writes": True}
 
 PING: str = "PRAGMA schema_version"
 IS_MIGRATED: str = "SELECT 1 FROM sqlite_schema WHERE name = 'alembic_version'"
-TAKE_TURNS: str | None = None
+TAKE_TURNS: str = "SELECT 1"  # every writer waits for any other as it begins
 
 _PRAGMAS = (
     f"PRAGMA busy_timeout = {BUSY_MS}",

@@ -88,6 +88,18 @@ async def test_accents_do_not_matter(retriever: Retriever) -> None:
         assert await _urls(retriever, question) == ["zoë.md"]
 
 
+async def test_a_document_whose_letters_and_accents_are_apart_is_found_like_any_other(
+    opened: tuple[Retriever, Add, Callable[[str], Awaitable[None]]],
+) -> None:
+    retriever, add, _ = opened
+    await add("apart", [("Menu", "", "cre\u0300me bru\u0302le\u0301e")])
+    await add("joined", [("Menu", "", "crème brûlée")])
+    for question in ("creme brulee", "crème", "bru\u0302le\u0301e"):
+        scores = {passage.id: passage.score for passage in await retriever.search(question, 5)}
+        assert scores.keys() == {"apart-0", "joined-0"}
+        assert scores["apart-0"] == scores["joined-0"]
+
+
 async def test_any_one_word_is_enough_to_be_found(retriever: Retriever) -> None:
     assert set(await _urls(retriever, "workers and whales")) == {
         "bees.md#bees",
@@ -155,6 +167,43 @@ async def test_a_word_that_every_passage_holds_still_finds_them(
     await add("two", [("Two", "", "walrus walrus"), ("Two", "", "walrus and badger")])
     assert len(await retriever.search("walrus", 5)) == 3
     assert (await retriever.search("walrus badger", 5))[0].id == "two-1"
+
+
+async def test_of_many_the_one_that_holds_most_is_among_the_candidates(
+    opened: tuple[Retriever, Add, Callable[[str], Awaitable[None]]],
+) -> None:
+    retriever, add, _ = opened
+    filler = "Lorem ipsum dolor sit amet."
+    await add("many", [("Many", f"m{number}", f"{filler} A walrus. {filler}") for number in range(80)])
+    await add("often", [("Often", "often", f"{filler} Walrus, walrus, walrus and walrus. {filler}")])
+    await add("above", [("The walrus", "above", f"{filler} A walrus. {filler}")])
+    await add("rare", [("Rare", "rare", f"{filler} A badger. {filler}")])
+    await add("late", [("Late", f"l{number}", f"{filler} A walrus. {filler}") for number in range(80)])
+    best = await retriever.search("walrus", 3)
+    assert {passage.url for passage in best[:2]} == {"often.md#often", "above.md#above"}
+    # Though 160 passages hold the other word.
+    assert (await retriever.search("walrus or badger", 1))[0].url == "rare.md#rare"
+
+
+async def test_a_word_within_a_path_or_an_address_is_found_by_itself(
+    opened: tuple[Retriever, Add, Callable[[str], Awaitable[None]]],
+) -> None:
+    retriever, add, _ = opened
+    text = "See docs/how-to/burrow.md and https://badger.example.com/otter?vole=1, write to marten@stoat.example, or 3.14-weasel_x."
+    await add("paths", [("Paths", "", text)])
+    for word in "burrow badger otter vole marten stoat weasel 14".split():
+        assert [passage.id for passage in await retriever.search(word, 5)] == ["paths-0"], word
+
+
+async def test_words_of_any_script_are_found(
+    opened: tuple[Retriever, Add, Callable[[str], Awaitable[None]]],
+) -> None:
+    retriever, add, _ = opened
+    await add(
+        "words", [("Words", "", "Москва Κρητικος 東京 القاهرة İstanbul Straße"), ("Other", "", "nothing")]
+    )
+    for word in ("москва", "ΚΡΗΤΙΚΟΣ", "東京", "القاهرة", "straße", "Istanbul"):
+        assert [passage.id for passage in await retriever.search(word, 5)] == ["words-0"], word
 
 
 async def test_a_small_site_scores_as_a_large_one_does(

@@ -190,7 +190,7 @@ async def test_an_outage_is_told_as_one_error_and_ends_by_itself(
                 with pytest.raises(StoreUnavailable) as refused:
                     await use(store)
                 assert refused.value.headers["Retry-After"] == "5"
-                assert refused.value.message.startswith("The documents cannot be reached right now.")
+                assert refused.value.message.startswith("This is not possible right now.")
         assert [event["operation"] for event in written] == ["count", "add", "ping"]
         assert {(event["event"], event["outcome"]) for event in written} == {("dependency_call", "failed")}
         assert all(event["status"] for event in written)

@@ -8,8 +8,9 @@ cost?" of a passage that says where helmets are sold and that a broken ride cost
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,8 +21,12 @@ from server.chat.retrieval import FullTextRetriever
 from server.chat.service import Chat
 from server.store import migrate
 from server.store.engine import Store
+from tests.databases import KINDS
 from tests.server.chat.asking import Told, asked
 from tests.server.chat.documents import library
+
+if TYPE_CHECKING:
+    from tests.postgres import Postgres
 
 ANSWERED = [
     ("How do I trace a request?", "python -m pipeline trace ID", "operations.md#tracing-a-request"),
@@ -89,9 +94,8 @@ UNANSWERED = [
 ]
 
 
-async def _filled(folder: Path) -> str:
-    """The URL of a store in `folder` that holds the library."""
-    url = f"sqlite+aiosqlite:///{folder}/chatkit.db"
+async def _filled(folder: Path, url: str) -> str:
+    """The URL of a store that holds the library, of which there is a copy in `folder`."""
     await migrate.upgrade(url)
     store = Store(url)
     report = await ingest(store, [library(folder)])
@@ -100,9 +104,20 @@ async def _filled(folder: Path) -> str:
     return url
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return asyncio.run(_filled(tmp_path_factory.mktemp("quality")))
+@pytest.fixture(scope="module", params=KINDS)
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("quality")
+    if request.param == "sqlite":
+        yield asyncio.run(_filled(folder, _sqlite(folder)))
+    else:
+        server: Postgres = request.getfixturevalue("postgres")
+        name = server.database()
+        yield asyncio.run(_filled(folder, server.url(name)))
+        server.drop(name)
+
+
+def _sqlite(folder: Path) -> str:
+    return f"sqlite+aiosqlite:///{folder}/chatkit.db"
 
 
 @pytest.fixture
@@ -165,7 +180,7 @@ async def _scores(url: str) -> dict[str, float]:
 
 def _print_scores() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        scores = asyncio.run(_scores(asyncio.run(_filled(Path(folder)))))
+        scores = asyncio.run(_scores(asyncio.run(_filled(Path(folder), _sqlite(Path(folder))))))
     for question, score in sorted(scores.items(), key=lambda row: row[1]):
         print(f"{score:.3f}  {'not ' if question in UNANSWERED else '    '}answered  {question}")
 

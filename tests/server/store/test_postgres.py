@@ -84,6 +84,17 @@ async def test_what_stands_in_the_address_wins_and_a_patient_store_waits_longer(
         await store.close()
 
 
+async def test_a_statement_that_may_take_longer_is_waited_for_longer(
+    postgres: Postgres, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(side, "STATEMENT_SECONDS", 0.1)
+    monkeypatch.setattr(side, "SILENCE_SECONDS", 0.1)
+    for limit in ("20s", "20000", "1min", "0"):
+        store = Store(postgres.url(database) + f"?statement_timeout={limit}")
+        assert len(await _asked(store, "SELECT pg_sleep(0.4)")) == 1
+        await store.close()
+
+
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
 async def test_every_form_of_the_address_opens_the_same_database(
     postgres: Postgres, database: str, scheme: str
