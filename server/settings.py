@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -73,6 +73,17 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _host(value: str) -> str:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        if not re.fullmatch(r"[A-Za-z0-9.-]+", value):
+            raise ValueError(
+                "is neither a host's name nor its address; a port has a setting of its own"
+            ) from None
+    return value
+
+
 def _mail_address(value: str) -> str:
     from .errors import InvalidEmail
     from .mail.address import normalized
@@ -87,10 +98,7 @@ Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecod
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 MailAddress = Annotated[str, AfterValidator(_mail_address)]
-# A name or an IPv4 address, or an IPv6 address, which has two colons at least; no port.
-Host = Annotated[
-    str, StringConstraints(pattern=r"^(?:[A-Za-z0-9.-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)$")
-]
+Host = Annotated[str, AfterValidator(_host)]
 
 
 class Settings(BaseSettings):
@@ -327,6 +335,7 @@ def _type_name(name: str) -> str:
         "base_url": "URL",
         "secret_key": "secret",
         "smtp_password": "secret",
+        "smtp_host": "host",
         "smtp_tls": "starttls | tls | none",
         "from_email": "mail address",
         "log_ring_dir": "path",

@@ -10,6 +10,7 @@ from server.mail.carrier import Carrier
 from server.mail.outbox import Composer, Letter, Message, Outbox
 from server.mail.smtp import MailServer, Server
 from server.store.engine import Store
+from server.store.tables import outbox
 from tests.mailbox import Mailbox
 
 SENDER = "chat@example.com"
@@ -71,8 +72,8 @@ class Post:
 
     async def rows(self) -> list[tuple[object, ...]]:
         """The outbox as it lies in the database."""
-        async with self.store.fetching("test") as fetch:
-            return [tuple(row) for row in await fetch("SELECT * FROM outbox ORDER BY created_at", ())]
+        async with self.store.reading("test") as connection:
+            return [tuple(row) for row in await connection.execute(outbox.select())]
 
     async def until_empty(self, seconds: float = 20) -> None:
         """Wait until every letter is sent or given up."""

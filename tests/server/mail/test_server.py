@@ -133,6 +133,12 @@ def test_a_mail_server_that_was_away_gets_the_letter_and_nobody_else_notices(tmp
         (away,) = server.events("dependency_state_changed")
         assert (away["dependency"], away["state"]) == ("mail", "disconnected")
         until(lambda: metrics(server)["mail"]["waiting"] == 1)
+        accept = {"Accept": "text/plain; version=0.0.4"}
+        exposition = exchange(server.address, request_bytes("GET", "/metrics", accept)).body
+        assert b"chatkit_mail_waiting_letters 1.0" in exposition
+        beat = server.wait_for("heartbeat", mail_waiting=1, seconds=15)[0]
+        assert beat["dependencies"] == {"database": "connected", "mail": "disconnected"}
+        assert beat["mail_oldest_seconds"] > 0
         assert exchange(server.address, request_bytes("GET", "/health/ready")).status == 200
         with open_mailbox(port=port) as mailbox:
             server.wait_for("email_sent", request_id=request_id, seconds=30)

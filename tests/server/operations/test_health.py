@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from server.operations.health import FRESH_SECONDS, PATIENCE_SECONDS, Dependency
+from server.operations.health import FRESH_SECONDS, PATIENCE_SECONDS, Dependency, Observed
 from tests.harness import ServerProcess, chat_body, exchange, request_bytes
+from tests.server.chat.reading_log import events
 
 
 def get(server: ServerProcess, path: str) -> tuple[int, dict[str, object]]:
@@ -92,6 +93,17 @@ async def test_a_dependency_that_hangs_is_disconnected_in_time_and_asked_only_on
     await asyncio.sleep(0.01)
     assert await dependency.is_connected()
     assert asked == 1
+
+
+def test_of_a_dependency_that_is_only_used_each_change_is_told_once() -> None:
+    mail = Observed("mail")
+    with events() as written:
+        for connected in (True, True, False, False, True):
+            mail.found(connected, "" if connected else "TimeoutError")
+    assert [(event["dependency"], event["state"], event["reason"]) for event in written] == [
+        ("mail", "disconnected", "TimeoutError"),
+        ("mail", "connected", ""),
+    ]
 
 
 async def test_a_check_is_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
