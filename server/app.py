@@ -330,7 +330,7 @@ async def _publish(events: EventLog, meter: Meter) -> None:
 
 async def _vitals(meter: Meter, health: Health) -> dict[str, Any]:
     """What only the server knows of how it is; asking also notices what has gone when nobody else asks."""
-    await health.database_connected()
+    await health.look()
     return {"inflight": meter.inflight, "dependencies": health.dependencies()}
 
 

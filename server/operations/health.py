@@ -1,12 +1,14 @@
 """Is it well? Asked often, by machines that act on the answer, so it is cheap, bounded, and never waits for what hangs.
 
 A dependency is checked at most every two seconds, however often it is asked for, and a check that has not come back within
-400 ms counts as failed while it goes on; there is never more than one.
+400 ms counts as failed while it goes on; there is never more than one. One that cannot be asked is as whoever uses it tells.
+
+Only the database decides whether the server is well: without any other dependency it does less, and says so.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal
 
 from aiohttp import web
@@ -27,7 +29,7 @@ declare(
             "WARNING",
             "Something that the server depends on went away or came back.",
             {
-                "dependency": Field("`database`"),
+                "dependency": Field("`database` or `redis`"),
                 "state": Field("`connected` or `disconnected`"),
                 "reason": Field("why: the type of the exception, or `timeout`"),
             },
@@ -36,58 +38,68 @@ declare(
 )
 
 Phase = Literal["starting", "serving", "draining"]
+State = Literal["connected", "disconnected", "unknown"]
 
 
 class Dependency:
-    """One dependency, checked by `probe`, which raises when it is not there."""
+    """One dependency. `probe` raises when it is not there; without one its state is what `tell` was last told, and unknown before."""
 
-    def __init__(self, name: str, probe: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, name: str, probe: Callable[[], Awaitable[None]] | None = None) -> None:
         self.name = name
         self.connected: bool | None = None
         self._probe = probe
         self._checked = -FRESH_SECONDS
         self._check: asyncio.Task[None] | None = None
 
+    @property
+    def state(self) -> State:
+        """What is known of it, without asking."""
+        return "unknown" if self.connected is None else "connected" if self.connected else "disconnected"
+
     async def is_connected(self) -> bool:
         """Whether it was there when last asked, at most two seconds ago."""
-        if time.monotonic() - self._checked >= FRESH_SECONDS and self._check is None:
-            self._check = asyncio.create_task(self._run(), name=f"check-{self.name}")
+        probe = self._probe
+        if probe is not None and self._check is None and time.monotonic() - self._checked >= FRESH_SECONDS:
+            self._check = asyncio.create_task(self._run(probe), name=f"check-{self.name}")
             self._check.add_done_callback(self._done)
         if self._check is not None:
             try:
                 await asyncio.wait_for(asyncio.shield(self._check), PATIENCE_SECONDS)
             except TimeoutError:
-                self._set(connected=False, reason="timeout")
+                self.tell(connected=False, reason="timeout")
         return bool(self.connected)
 
-    async def _run(self) -> None:
-        try:
-            await self._probe()
-        except Exception as error:
-            self._set(connected=False, reason=type(error).__name__)
-        else:
-            self._set(connected=True, reason="")
-
-    def _done(self, _: "asyncio.Task[None]") -> None:
-        self._check = None
-
-    def _set(self, *, connected: bool, reason: str) -> None:
+    def tell(self, *, connected: bool, reason: str) -> None:
+        """Take the word of whoever uses it for how it is; a change is an event."""
         self._checked = time.monotonic()
         if connected != self.connected:
             changed = self.connected is not None or not connected
             self.connected = connected
             if changed:
-                state = "connected" if connected else "disconnected"
-                log.warning("dependency_state_changed", dependency=self.name, state=state, reason=reason)
+                log.warning("dependency_state_changed", dependency=self.name, state=self.state, reason=reason)
+
+    async def _run(self, probe: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await probe()
+        except Exception as error:
+            self.tell(connected=False, reason=type(error).__name__)
+        else:
+            self.tell(connected=True, reason="")
+
+    def _done(self, _: "asyncio.Task[None]") -> None:
+        self._check = None
 
 
 class Health:
     """The server's own account of itself. `phase` is set by who starts and stops it; `started` is of the monotonic clock."""
 
-    def __init__(self, database: Dependency, events: EventLog, started: float) -> None:
+    def __init__(
+        self, database: Dependency, events: EventLog, started: float, others: Sequence[Dependency] = ()
+    ) -> None:
         self.phase: Phase = "starting"
         self.started = started
         self._database = database
+        self._others = others
         self._events = events
 
     @property
@@ -99,10 +111,21 @@ class Health:
         """Whether the database answers."""
         return await self._database.is_connected()
 
-    def dependencies(self) -> Mapping[str, str]:
+    async def look(self) -> bool:
+        """Ask every dependency, all at once; whether the database answers."""
+        if not self._others:
+            return await self._database.is_connected()
+        dependencies = (self._database, *self._others)
+        connected, *_ = await asyncio.gather(*(dependency.is_connected() for dependency in dependencies))
+        return connected
+
+    def dependencies(self) -> Mapping[str, State]:
         """The last known state of each dependency."""
-        names = {True: "connected", False: "disconnected", None: "unknown"}
-        return {self._database.name: names[self._database.connected]}
+        return {dependency.name: dependency.state for dependency in (self._database, *self._others)}
+
+    def others(self) -> Mapping[str, State]:
+        """The same, without the database."""
+        return {dependency.name: dependency.state for dependency in self._others}
 
     async def obstacles(self) -> list[str]:
         """Why no traffic should come here now; empty when it should."""
@@ -123,11 +146,12 @@ HEALTH = web.AppKey("health", Health)
 
 
 class Report(BaseModel):
-    """What `/health` says."""
+    """What `/health` says; `dependencies` are those beside the database, where there are any."""
 
     status: Literal["ok", "degraded"]
     database: Literal["connected", "disconnected"]
     uptime_seconds: int
+    dependencies: dict[str, State] | None = None
 
 
 class Alive(BaseModel):
@@ -144,15 +168,16 @@ class Readiness(BaseModel):
 
 
 async def health(request: web.Request) -> web.StreamResponse:
-    """`ok` (200) or `degraded` (500), the database's state, and the uptime in seconds."""
+    """`ok` (200) or `degraded` (500), the database's state, the uptime in seconds, and what else it depends on, if anything."""
     state = request.app[HEALTH]
-    connected = await state.database_connected()
+    connected = await state.look()
     report = Report(
         status="ok" if connected else "degraded",
         database="connected" if connected else "disconnected",
         uptime_seconds=state.uptime_seconds,
+        dependencies=dict(others) if (others := state.others()) else None,
     )
-    return json_response(report, status=200 if connected else 500)
+    return json_response(report.model_dump(exclude_none=True), status=200 if connected else 500)
 
 
 async def live(_: web.Request) -> web.StreamResponse:

@@ -116,6 +116,15 @@ async def test_a_check_is_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch
     assert asked == 3
 
 
+async def test_what_cannot_be_asked_is_as_it_was_told() -> None:
+    dependency = Dependency("llm")
+    assert (await dependency.is_connected(), dependency.state) == (False, "unknown")
+    dependency.tell(connected=True, reason="")
+    assert (await dependency.is_connected(), dependency.state) == (True, "connected")
+    dependency.tell(connected=False, reason="TimeoutError")
+    assert (await dependency.is_connected(), dependency.state) == (False, "disconnected")
+
+
 def test_neither_health_nor_metrics_tells_a_secret_or_an_internal(server: ServerProcess) -> None:
     for file in (server.folder / "var").glob("chatkit.db*"):
         file.unlink()
