@@ -39,6 +39,9 @@ PROGRAMS = (
     Program("prlimit", "util-linux", "tests/faults"),
     Program("prometheus", "prometheus", "tests/server/operations/test_prometheus.py"),
     Program("promtool", "prometheus", "tests/server/operations/test_prometheus.py"),
+    Program(
+        "redis-server", "redis-server", "tests/contract/test_limiter.py, tests/server/limits, tests/docs"
+    ),
     Program("rsyslogd", "rsyslog", "tests/shippers", unpacked=True),
     Program("setpriv", "util-linux", "tests/faults"),
     Program("strace", "strace", "tests/faults, tests/pipeline/test_keeper.py"),
