@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ from pipeline.catalogue import LEVELS, Event, Field, declare
 from pipeline.context import ContextExecutor
 from pipeline.eventlog import EventLog
 from pipeline.heartbeat import LoopLag, beat
-from pipeline.keeping.retention import Limits
+from pipeline.keeping.retention import Limits as Retention
 from pipeline.log import log
 from pipeline.reading.reader import Start
 from pipeline.segments import FolderInUse
@@ -35,9 +35,25 @@ from .chat.handlers import CHAT
 from .chat.retrieval import SQLiteRetriever
 from .chat.service import Chat
 from .connection import Runner
-from .middleware import Addresses, Meter, around, checks, cross_origin, security, started
+from .limits.keys import Keys
+from .limits.memory import MemoryLimiter
+from .limits.redis import RedisLimiter
+from .limits.service import Limits
+from .middleware import (
+    Addresses,
+    Callers,
+    Meter,
+    Overload,
+    around,
+    checks,
+    cross_origin,
+    limits,
+    security,
+    started,
+)
 from .operations.health import HEALTH, Dependency, Health
 from .operations.metrics import EVENTS, METER
+from .request import Checks, Guard
 from .settings import Settings, masked
 from .steps import StepFailed, opening_database, step
 from .store import migrate
@@ -127,6 +143,7 @@ class Server:
         self.url = self.listening = listening
         self._group = group
         self._store: Store | None = None
+        self._shared: RedisLimiter | None = None
         self._events: EventLog | None = None
         self._runner: Runner | None = None
         self._health: Health | None = None
@@ -165,7 +182,7 @@ class Server:
                 workers=group.workers,
                 run=group.run,
                 archive_after_seconds=settings.log_archive_after_seconds,
-                limits=Limits(settings.log_retention_seconds, settings.log_disk_budget_bytes),
+                limits=Retention(settings.log_retention_seconds, settings.log_disk_budget_bytes),
             ).open()
         bridge.take_over_logging(LEVELS[settings.log_level])
         logging.getLogger("alembic").setLevel(logging.WARNING)  # `database_migrated` says it in one line
@@ -179,17 +196,27 @@ class Server:
             if group.workers == 1:
                 await prepare_database(settings)
             store = self._store = Store(settings.database_url, create=False)
-        health = self._health = Health(Dependency("database", store.ping), events, group.started)
+        shared = self._shared = shared_limiter(settings)
+        redis = [] if shared is None else [Dependency("redis", shared.ping)]
+        health = self._health = Health(Dependency("database", store.ping), events, group.started, redis)
+        if shared is not None:
+            await shared.open(redis[0].tell)
+        elif settings.rate_limits and group.workers > 1 and self.first:
+            log.warning("limits_not_shared", workers=group.workers)
         lag = LoopLag()
         meter = self._meter = Meter(lag)
+        overload = Overload.of_questions(lag, settings.chat_inflight)
         self._background = [
             asyncio.create_task(lag.watch(), name="loop-lag"),
             asyncio.create_task(beat(events, lag, lambda: _vitals(meter, health)), name="heartbeat"),
-            asyncio.create_task(_publish(events, meter), name="publish"),
+            asyncio.create_task(_publish(events, meter, overload), name="publish"),
         ]
 
         addresses = Addresses(settings.trusted_proxies, key)
-        app = self._application(events, store, health, meter, addresses)
+        counting = Limits(MemoryLimiter(), shared, enforced=settings.rate_limits)
+        callers = Callers(Keys(key), settings.shared_networks)
+        checked = self._checks(addresses, (overload.guard, limits(counting, callers)))
+        app = self._application(events, store, health, meter, checked)
         runner = self._runner = Runner(
             app,
             addresses,
@@ -240,6 +267,8 @@ class Server:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        if self._shared is not None:
+            await self._shared.close()
         if self._health is not None and self._health.phase == "draining":
             log.info("server_stopped", uptime_seconds=self._health.uptime_seconds)
         drained = True
@@ -261,19 +290,23 @@ class Server:
         while self._meter.inflight and loop.time() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
-    def _application(
-        self, events: EventLog, store: Store, health: Health, meter: Meter, addresses: Addresses
-    ) -> web.Application:
+    def _checks(self, addresses: Addresses, guards: Sequence[Guard]) -> Checks:
         settings = self.settings
-        app = web.Application(client_max_size=settings.request_max_bytes)
         own = {_origin(settings.base_url)} if settings.base_url else set[str]()
-        checked = checks(
+        return checks(
             security(addresses, https_only=settings.production),
             cross_origin(
                 frozenset({*settings.cors_origins, *own}),
                 any_localhost=not settings.production and not settings.cors_origins,
             ),
+            guards=guards,
         )
+
+    def _application(
+        self, events: EventLog, store: Store, health: Health, meter: Meter, checked: Checks
+    ) -> web.Application:
+        settings = self.settings
+        app = web.Application(client_max_size=settings.request_max_bytes)
         routes.install(app, checked, test_mode=settings.integration_test_mode)
         app.on_response_prepare.append(started)
         app[BODY_SECONDS] = settings.request_body_seconds
@@ -321,10 +354,18 @@ async def prepare_database(settings: Settings) -> None:
     await migrate.upgrade(settings.database_url)
 
 
-async def _publish(events: EventLog, meter: Meter) -> None:
-    """Each second: let the other workers know how this one is, so that any of them can answer for all."""
+def shared_limiter(settings: Settings) -> RedisLimiter | None:
+    """What counts for all workers; None without Redis. Raises ``StepFailed``."""
+    fix = "Correct REDIS_URL. Its packages come with: pip install 'chatkit[redis]'"
+    with step("count in Redis", fix, ImportError, TypeError, ValueError):
+        return RedisLimiter(settings.redis_url) if settings.redis_url else None
+
+
+async def _publish(events: EventLog, meter: Meter, overload: Overload) -> None:
+    """Each second: let the other workers know how this one is, so that any of them can answer for all; and see whether it is calm."""
     while True:
         events.publish(inflight=meter.inflight, loop_lag_ms=meter.lag.last_ms)
+        overload.look()
         await asyncio.sleep(1)
 
 

@@ -1,6 +1,6 @@
 """Every URL, one line each. `/openapi.json` is made from this table."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from aiohttp import hdrs, web
@@ -10,8 +10,9 @@ from . import pages
 from .chat import handlers as chat
 from .chat.models import Answer, Question
 from .errors import MethodNotAllowed, NotFound
+from .limits.policy import Work
 from .operations import faults, health, metrics
-from .request import UNMATCHED, Handler, methods_at
+from .request import UNMATCHED, Checks, Handler, methods_at
 
 ANY = "*/*"
 
@@ -19,7 +20,10 @@ Answers = Mapping[int, type[BaseModel] | str]
 
 
 class Route(NamedTuple):
-    """One URL: what it takes, what it answers (a model, or a media type), and with which statuses it may refuse."""
+    """One URL: what it takes, what it answers (a model, or a media type), and with which statuses it may refuse.
+
+    `work` is the kind of work by which it is limited and shed; everything below /api/v1 has one.
+    """
 
     method: str
     path: str
@@ -28,6 +32,12 @@ class Route(NamedTuple):
     answers: Answers
     takes: type[BaseModel] | None = None
     refuses: tuple[int, ...] = ()
+    work: Work | None = None
+
+    @property
+    def refusals(self) -> tuple[int, ...]:
+        """`refuses`, and those of being limited and shed."""
+        return tuple(sorted({*self.refuses, *((429, 503) if self.work is not None else ())}))
 
 
 PAGE: Answers = {200: "text/html", 304: ""}
@@ -38,8 +48,8 @@ REFUSED = (400, 408, 413, 415, 503)
 
 # fmt: off
 ROUTES = (
-    Route("POST", "/api/v1/chat", chat.ask, "Answer a question", {200: Answer}, Question, REFUSED),
-    Route("POST", "/api/v1/chat/stream", chat.ask_stream, "Answer a question as it is made", STREAM, Question, REFUSED),
+    Route("POST", "/api/v1/chat", chat.ask, "Answer a question", {200: Answer}, Question, REFUSED, Work.CHAT),
+    Route("POST", "/api/v1/chat/stream", chat.ask_stream, "Answer a question as it is made", STREAM, Question, REFUSED, Work.CHAT),
     Route("GET", "/health", health.health, "Is it well?", {200: health.Report, 500: health.Report}),
     Route("GET", "/health/live", health.live, "Does the process answer?", {200: health.Alive}),
     Route("GET", "/health/ready", health.ready, "Should traffic come here?", {200: health.Readiness, 503: health.Readiness}),
@@ -70,15 +80,15 @@ def table(*, test_mode: bool = False) -> list[Route]:
     return [*ROUTES, OPENAPI, *([FAULTS] if test_mode else [])]
 
 
-def install(app: web.Application, checked: Callable[[Handler, str], Handler], *, test_mode: bool) -> None:
+def install(app: web.Application, checked: Checks, *, test_mode: bool) -> None:
     """Give `app` every route, and one for what is at no address; `checked` is put around each handler."""
     for route in table(test_mode=test_mode):
-        handler = checked(route.handler, route.path)
+        handler = checked(route.handler, route.path, route.work)
         app.router.add_route(route.method, route.path, handler, expect_handler=_expect)
         if route.method == hdrs.METH_GET:
             app.router.add_route(hdrs.METH_HEAD, route.path, handler, expect_handler=_expect)
     nowhere = app.router.add_resource("/{path:.*}", name=UNMATCHED)
-    nowhere.add_route(hdrs.METH_ANY, checked(_nowhere, UNMATCHED), expect_handler=_expect)
+    nowhere.add_route(hdrs.METH_ANY, checked(_nowhere, UNMATCHED, None), expect_handler=_expect)
 
 
 async def _nowhere(request: web.Request) -> web.StreamResponse:

@@ -50,9 +50,12 @@ class Tell(Protocol):
 
 
 class RedisLimiter:
-    """Counts in the Redis at `url`. `open` it in the loop that uses it, and `close` it."""
+    """Counts in the Redis at `url` (redis://, rediss://, valkey://, valkeys://, unix://). `open` it once, and `close` it.
 
-    def __init__(self, url: str, tell: Tell) -> None:
+    Raises ``ImportError`` without the packages for it, ``TypeError`` and ``ValueError`` for an address with options that there are not.
+    """
+
+    def __init__(self, url: str) -> None:
         from limits.aio.storage import RedisStorage
         from limits.aio.strategies import MovingWindowRateLimiter
         from redis.asyncio import BlockingConnectionPool, Redis
@@ -61,7 +64,6 @@ class RedisLimiter:
         from redis.exceptions import RedisError
         from redis.exceptions import TimeoutError as RedisTimeout
 
-        self._tell = tell
         # A retry of the library's would make the request wait that is not to wait.
         self._pool = BlockingConnectionPool.from_url(
             as_redis(url),
@@ -72,6 +74,8 @@ class RedisLimiter:
             retry=Retry(NoBackoff(), 0),
             client_name=PREFIX,
         )
+        # An option that none takes is found out here, and not by a request.
+        self._pool.make_connection()  # type: ignore[no-untyped-call]
         # The pool knows where it is; the address is only there to be parsed.
         storage = RedisStorage(
             "async+redis://",
@@ -83,16 +87,18 @@ class RedisLimiter:
         self._redis = Redis(connection_pool=self._pool)
         self._failures = (RedisError, OSError)
         self._timeouts = (TimeoutError, RedisTimeout)
+        self._tell: Tell = _nobody
         self._quiet_until = 0.0
         self._returning: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
-        """Look whether it is there; if not, go on looking."""
+    async def open(self, tell: Tell) -> None:
+        """Look whether it is there, and if not, go on looking; from now on `tell` whenever that changes."""
+        self._tell = tell
         try:
             await self.ping()
         except LimiterUnavailable:
             return
-        self._tell(connected=True, reason="")
+        tell(connected=True, reason="")
 
     async def close(self) -> None:
         """Stop looking, and let every connection go."""
@@ -173,6 +179,10 @@ class RedisLimiter:
             self._returning = None
             self._tell(connected=True, reason="")
             return
+
+
+def _nobody(*, connected: bool, reason: str) -> None:
+    """Nobody is to be told."""
 
 
 def as_redis(url: str) -> str:

@@ -5,6 +5,7 @@ visitors can ask is worth more than an exact count. Only what sends mail to othe
 "too often" harms somebody who asked for nothing.
 """
 
+from pipeline.catalogue import Event, Field, declare
 from pipeline.context import note
 from server.errors import RateLimited, ServiceUnavailable
 
@@ -14,14 +15,28 @@ from .memory import MemoryLimiter
 from .policy import Policy
 from .redis import LimiterUnavailable, RedisLimiter
 
+declare(
+    [
+        Event(
+            "limits_not_shared",
+            "WARNING",
+            "Several workers each count for themselves, because `REDIS_URL` is not set: a visitor can be allowed so many times as often.",
+            {"workers": Field("how many there are")},
+        )
+    ]
+)
+
 UNAVAILABLE_SECONDS = 5
 """When to try again what is refused because Redis is away; it is looked for each second."""
 
 
 class Limits:
-    """Counts in `shared`, if there is one, else in `local`."""
+    """Counts in `shared`, if there is one, else in `local`; what is not `enforced` nobody need ask for."""
 
-    def __init__(self, local: MemoryLimiter, shared: RedisLimiter | None = None) -> None:
+    def __init__(
+        self, local: MemoryLimiter, shared: RedisLimiter | None = None, *, enforced: bool = True
+    ) -> None:
+        self.enforced = enforced
         self._local = local
         self._shared = shared
 
@@ -38,19 +53,22 @@ class Limits:
                     ) from None
         return await self._local.hit(policy, *keys)
 
-    async def spend(self, policy: Policy, *keys: Key) -> Decision:
-        """The same, for who has nothing else to do with a refusal. Raises ``RateLimited`` too, with its `retry_after` in seconds.
+    async def spend(self, policy: Policy, *keys: Key) -> None:
+        """The same, for a service. Raises ``RateLimited``, with its `retry_after` in seconds, and ``ServiceUnavailable`` as above.
 
         A service that sends mail asks ``await limits.spend(VERIFICATION_MAIL, keys.email(address))`` before it does.
         """
-        decision = await self.hit(policy, *keys)
-        if not decision.allowed:
-            note(limit=decision.policy, limited_by=decision.kind, retry_after=decision.seconds)
-            raise RateLimited(
-                f"That was a lot in a short time. Please try again in {_seconds(decision.seconds)}.",
-                retry_after=decision.seconds,
-            )
-        return decision
+        if self.enforced and not (decision := await self.hit(policy, *keys)).allowed:
+            raise refusal(decision)
+
+
+def refusal(decision: Decision) -> RateLimited:
+    """What whoever is refused hears; the request's canonical event says it too."""
+    note(limit=decision.policy, limited_by=decision.kind, retry_after=decision.seconds)
+    return RateLimited(
+        f"That was a lot in a short time. Please try again in {_seconds(decision.seconds)}.",
+        retry_after=decision.seconds,
+    )
 
 
 def _seconds(seconds: int) -> str:

@@ -27,8 +27,8 @@ async def _memory(_: str) -> AsyncIterator[Limiter]:
 
 @asynccontextmanager
 async def _redis(url: str) -> AsyncIterator[Limiter]:
-    limiter = RedisLimiter(url, Dependency("redis").tell)
-    await limiter.open()
+    limiter = RedisLimiter(url)
+    await limiter.open(Dependency("redis").tell)
     yield limiter
     await limiter.close()
 

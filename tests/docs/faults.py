@@ -272,6 +272,7 @@ def plain_http(server: ServerProcess) -> Iterator[None]:
     server.settings |= {
         "ENVIRONMENT": "production",
         "INTEGRATION_TEST_MODE": "false",
+        "RATE_LIMITS": "true",
         "PORT": str(port),
         "SECRET_KEY": secrets.token_urlsafe(32),
         "DATABASE_URL": "sqlite+aiosqlite:///var/chatkit.db",
