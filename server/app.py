@@ -142,7 +142,7 @@ class Server:
         self.settings = settings
         self.url = self.listening = listening
         self._group = group
-        self._store: Store | None = None
+        self._stores: list[Store] = []
         self._shared: RedisLimiter | None = None
         self._events: EventLog | None = None
         self._runner: Runner | None = None
@@ -195,10 +195,11 @@ class Server:
         with opening_database():
             if group.workers == 1:
                 await prepare_database(settings)
-            store = self._store = Store(settings.database_url, create=False)
+            # The second is asked for nothing but its health, which must not queue behind the questions that it is to tell of.
+            store, watched = self._stores = [Store(settings.database_url, create=False) for _ in range(2)]
         shared = self._shared = shared_limiter(settings)
         redis = [] if shared is None else [Dependency("redis", shared.ping)]
-        health = self._health = Health(Dependency("database", store.ping), events, group.started, redis)
+        health = self._health = Health(Dependency("database", watched.ping), events, group.started, redis)
         if shared is not None:
             await shared.open(redis[0].tell)
         elif settings.rate_limits and group.workers > 1 and self.first:
@@ -274,9 +275,9 @@ class Server:
         drained = True
         if self._events is not None:
             drained = await self._events.close(max(1.0, deadline - loop.time()))
-        if self._store is not None:
+        for store in self._stores:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._store.close(), max(1.0, deadline - loop.time()))
+                await asyncio.wait_for(store.close(), max(1.0, deadline - loop.time()))
         return drained
 
     async def _finish_requests(self, _: web.Application) -> None:

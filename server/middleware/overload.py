@@ -4,11 +4,12 @@ Each kind of work may be going on so many times at a time in each worker. New qu
 whatever makes it so. Who is refused hears 503 and when to come back, before the body is read or anything is counted; the pause is
 drawn, or all of them would be back in the same second. Health, metrics, pages and session checks are never refused here: they are
 cheap, and needed most just then.
+
+Who has not sent all of their question holds no place, or a few dozen slow senders could keep everybody out.
 """
 
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 
 from aiohttp import web
@@ -67,7 +68,8 @@ class Overload:
         self._lag = lag
         self._at_once = at_once
         self._clock = clock
-        self._going_on: Counter[Work] = Counter()
+        # By identity: aiohttp's requests cannot be in a set.
+        self._going_on: dict[Work, dict[int, web.Request]] = {work: {} for work in at_once}
         self._late = False
         self._shed = 0
         self._began = self._last = 0.0
@@ -83,18 +85,18 @@ class Overload:
         at_once = self._at_once.get(work)
         if at_once is None:
             return handler
-        going_on = self._going_on
+        going_on = self._going_on[work]
 
         async def admitted(request: web.Request) -> web.StreamResponse:
-            if going_on[work] >= at_once:
+            if len(going_on) >= at_once and self._have_come(work) >= at_once:
                 raise self._refusal(work, "inflight")
             if work is Work.CHAT and self._is_late():
                 raise self._refusal(work, "loop_lag")
-            going_on[work] += 1
+            going_on[id(request)] = request
             try:
                 return await handler(request)
             finally:
-                going_on[work] -= 1
+                del going_on[id(request)]
 
         return admitted
 
@@ -109,6 +111,10 @@ class Overload:
         self._late = self._lag.lasting_ms > (LAG_ENDS_MS if self._late else LAG_BEGINS_MS)
         return self._late
 
+    def _have_come(self, work: Work) -> int:
+        """Of how many that are going on all of the body is here."""
+        return sum(request.content.is_eof() for request in self._going_on[work].values())
+
     def _refusal(self, work: Work, reason: str) -> ServiceUnavailable:
         self._last = self._clock()
         if not self._shed:
@@ -117,7 +123,7 @@ class Overload:
                 "overload_began",
                 work=work.value,
                 reason=reason,
-                inflight=self._going_on[work],
+                inflight=self._have_come(work),
                 loop_lag_ms=self._lag.lasting_ms,
             )
         self._shed += 1

@@ -26,11 +26,13 @@ declare(
             "WARNING",
             "A call to something that the server depends on failed or took long; what went well leaves no event.",
             {
-                "dependency": Field("`database`"),
+                "dependency": Field("`database` or `redis`"),
                 "operation": Field("what was asked of it"),
                 "duration_ms": Field("milliseconds"),
                 "outcome": Field("`failed` or `slow`"),
-                "status": Field("its own code for the failure, such as `SQLITE_BUSY` or `POOL_EXHAUSTED`"),
+                "status": Field(
+                    "its own code for the failure, such as `SQLITE_BUSY` or `POOL_EXHAUSTED`, or the type of the exception"
+                ),
             },
         )
     ]

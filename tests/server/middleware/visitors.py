@@ -1,5 +1,6 @@
 """A small application behind the real middlewares, in this process, whose visitors say in a header who they are."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -26,7 +27,12 @@ def who(request: web.Request, served: Exchange) -> None:
         served.visitor = Visitor(id=name, tier=Tier(int(tier)), session=f"session of {name}")
 
 
-async def fine(_: web.Request) -> web.StreamResponse:
+async def fine(request: web.Request) -> web.StreamResponse:
+    """Answers when the body is there, or so many seconds later; fails when they are less than none."""
+    await request.read()
+    seconds = float(request.headers.get("X-Seconds", "0"))
+    assert seconds >= 0
+    await asyncio.sleep(seconds)
     return json_response({"status": "fine"})
 
 
@@ -50,24 +56,27 @@ async def serving(
         app.router.add_route("*", path, checked(fine, path, work))
     runner = Runner(app, addresses, around(Meter(LoopLag())))
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    async with ClientSession(f"http://{host}:{port}") as session:
-        yield Asking(session)
-    await runner.cleanup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        async with ClientSession(f"http://{host}:{port}") as session:
+            yield Asking(session, (host, port))
+    finally:
+        await runner.cleanup()
 
 
 class Asking:
     """Asks that application."""
 
-    def __init__(self, session: ClientSession) -> None:
+    def __init__(self, session: ClientSession, address: tuple[str, int]) -> None:
         self._session = session
+        self.address = address
 
     async def __call__(
-        self, path: str, visitor: str = "", address: str = "", method: str = "POST"
+        self, path: str, visitor: str = "", address: str = "", method: str = "POST", seconds: float = 0
     ) -> tuple[int, Mapping[str, str]]:
         """The status and the headers of the answer to whoever asks from wherever."""
-        headers = {"X-Visitor": visitor, "X-Forwarded-For": address}
+        headers = {"X-Visitor": visitor, "X-Forwarded-For": address, "X-Seconds": str(seconds)}
         sent = {name: value for name, value in headers.items() if value}
         async with self._session.request(method, path, headers=sent) as answer:
             await answer.read()
