@@ -215,8 +215,9 @@ class Server:
 
         addresses = Addresses(settings.trusted_proxies, key)
         counting = Limits(MemoryLimiter(), shared, enforced=settings.rate_limits)
-        callers = Callers(Keys(key), settings.shared_networks)
-        checked = self._checks(addresses, (overload.guard, limits(counting, callers)))
+        keys = Keys(key)
+        guards = overload.guard, limits(counting, Callers(keys, settings.shared_networks))
+        checked = self._checks(addresses, guards)
         app = self._application(events, store, health, meter, checked)
         runner = self._runner = Runner(
             app,

@@ -37,7 +37,7 @@ class MemoryLimiter:
         """As `server.limits.limiter.Limiter` says; waits for nothing."""
         now = self._clock()
         asked = [self._asked(policy, key, rate, now) for key in keys for rate in policy.rates]
-        decision = Decision.tightest(standing for standing, _, _, _ in asked)
+        decision = Decision.tightest(one for one, _, _, _ in asked)
         if decision.allowed:
             for _, windows, name, moments in asked:
                 windows.add(name, moments, now)

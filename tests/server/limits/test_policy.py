@@ -2,6 +2,7 @@
 
 from server.accounts.visitor import Tier
 from server.limits.policy import DAY, MINUTE, POLICIES, Work
+from server.routes import table
 
 
 def amounts(work: Work) -> list[dict[int, int] | None]:
@@ -27,3 +28,10 @@ def test_every_kind_of_work_says_what_every_tier_may_and_only_mail_fails_closed(
     policies = [policy for by_tier in POLICIES.values() for policy in by_tier.values() if policy is not None]
     assert {policy.name for policy in policies if policy.fails_closed} == {"sign_up"}
     assert all(rate.amount > 0 and rate.seconds > 0 for policy in policies for rate in policy.rates)
+
+
+def test_every_route_below_api_v1_does_some_kind_of_work_and_no_other_does() -> None:
+    routes = table(test_mode=True)
+    assert {route.path for route in routes if route.work is not None} == {
+        route.path for route in routes if route.path.startswith("/api/v1/")
+    }

@@ -84,6 +84,7 @@ def test_two_workers_allow_together_exactly_what_one_would(tmp_path: Path, redis
         events = server.wait_for("http_request", 60)
         assert len({event["boot"] for event in events}) == 2, "both were asked"
         assert not server.events("limits_not_shared")
+        assert not server.events("dependency_call", dependency="redis", outcome="failed")
     assert statuses == {200: 10, 429: 50}
 
 
