@@ -54,11 +54,15 @@ declare(
 
 
 class LoopLag:
-    """How late the event loop runs: `last_ms`, and the worst since it was last asked."""
+    """How late the event loop runs: `last_ms`, the worst since it was last asked, and what lasts.
+
+    `lasting_ms` is what it was late at least each of the last three times, so that one pause of the machine does not show in it.
+    """
 
     def __init__(self) -> None:
-        self.last_ms = 0.0
+        self.last_ms = self.lasting_ms = 0.0
         self._worst_ms = 0.0
+        self._before = (0.0, 0.0)
 
     async def watch(self) -> None:
         """Measure until cancelled."""
@@ -68,6 +72,8 @@ class LoopLag:
             await asyncio.sleep(_TICK_SECONDS)
             self.last_ms = round(max(0.0, clock() - due) * 1000, 3)
             self._worst_ms = max(self._worst_ms, self.last_ms)
+            self.lasting_ms = min(self.last_ms, *self._before)
+            self._before = self.last_ms, self._before[0]
 
     def take_worst_ms(self) -> float:
         """The worst since the last call."""

@@ -150,7 +150,8 @@ def _run(work: Coroutine[Any, Any, int]) -> int:
 
 def _serve(settings: Settings, boot: str) -> int:
     """Serve until stopped: in this process, or in several that this one watches over."""
-    from .app import Group, opening_log, prepare_database, secret_keys
+    from .app import Group
+    from .parts import opening_log, prepare_database, secret_keys
 
     try:
         with opening_log(settings):

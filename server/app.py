@@ -9,12 +9,7 @@ flight, requests and then letters, drains the log, and closes the store last.
 import asyncio
 import contextlib
 import logging
-import secrets
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiohttp import web
 
@@ -23,10 +18,9 @@ from pipeline.catalogue import LEVELS, Event, Field, declare
 from pipeline.context import ContextExecutor
 from pipeline.eventlog import EventLog
 from pipeline.heartbeat import LoopLag, beat
-from pipeline.keeping.retention import Limits
+from pipeline.keeping.retention import Limits as Retention
 from pipeline.log import log
 from pipeline.reading.reader import Start
-from pipeline.segments import FolderInUse
 from pipeline.writing.stream import Rotation
 
 from . import routes
@@ -46,21 +40,45 @@ from .connection import Runner
 from .conversations.handlers import CONVERSATIONS
 from .conversations.service import Conversations
 from .failures import report_exception
+from .limits.keys import Keys
+from .limits.memory import MemoryLimiter
+from .limits.policy import VERIFICATION_MAIL
+from .limits.service import Limits
 from .mail import trial
-from .mail.carrier import Carrier, NoCarrier
-from .mail.folder import Folder, show_on_terminal
 from .mail.outbox import Composer, Outbox
-from .mail.smtp import MailServer
-from .mail.smtp import Server as MailHost
-from .middleware import Addresses, Find, Meter, around, checks, cross_origin, security, session, started
-from .operations.health import HEALTH, Dependency, Health, Observed
+from .middleware import (
+    Addresses,
+    Callers,
+    Meter,
+    Overload,
+    around,
+    checks,
+    cross_origin,
+    limits,
+    security,
+    session,
+    started,
+)
+from .operations.health import HEALTH, Dependency, Health
 from .operations.metrics import EVENTS, METER, OUTBOX
-from .origins import Origins
+from .parts import (
+    embedding,
+    listening_step,
+    mail_carrier,
+    opening_log,
+    origin_of,
+    prepare_database,
+    secret_keys,
+    shared_limiter,
+)
+from .request import Checks
 from .settings import Settings, masked
-from .steps import StepFailed, opening_database, step
-from .store import migrate
+from .steps import StepFailed, opening_database
 from .store.engine import Store
 from .tidying import tidy
+
+if TYPE_CHECKING:
+    from .limits.redis import RedisLimiter
 
 declare(
     [
@@ -121,8 +139,6 @@ declare(
 
 
 BACKLOG = 1024
-DEVELOPER = "chatkit@localhost"
-"""Who a letter is from that nobody receives."""
 CANCEL_SECONDS = 0.1
 """How long a request that outlived the deadline has to notice that it is cancelled."""
 
@@ -155,7 +171,8 @@ class Server:
         self.settings = settings
         self.url = self.listening = listening
         self._group = group
-        self._store: Store | None = None
+        self._stores: list[Store] = []
+        self._shared: RedisLimiter | None = None
         self._events: EventLog | None = None
         self._runner: Runner | None = None
         self._health: Health | None = None
@@ -185,57 +202,63 @@ class Server:
         settings, group = self.settings, self._group
         asyncio.get_running_loop().set_default_executor(ContextExecutor(thread_name_prefix="worker"))
         keys = secret_keys(settings)
-        with opening_log(settings):
-            events = self._events = await EventLog(
-                settings.log_dir,
-                level=settings.log_level,
-                ring_bytes=settings.log_ring_bytes,
-                linger_seconds=settings.log_linger_ms / 1000,
-                rotation=Rotation(settings.log_segment_bytes, settings.log_segment_seconds),
-                state=settings.log_ring_dir or settings.state_dir,
-                workers=group.workers,
-                run=group.run,
-                archive_after_seconds=settings.log_archive_after_seconds,
-                limits=Limits(settings.log_retention_seconds, settings.log_disk_budget_bytes),
-            ).open()
-        bridge.take_over_logging(LEVELS[settings.log_level])
-        logging.getLogger("alembic").setLevel(logging.WARNING)  # `database_migrated` says it in one line
-        dead = events.predecessor
-        replaces = dead is not None and dead.run == group.run
-        self.first = events.worker == 1 and not replaces
-        if dead is not None and replaces:
-            log.warning("worker_died", worker=events.worker, pid=dead.pid, of_boot=dead.boot)
-
+        events = await self._open_log()
         with opening_database():
             if group.workers == 1:
                 await prepare_database(settings)
-            store = self._store = Store(
-                settings.database_url, create=False, connections=settings.database_pool_size
-            )
-        mail = Observed("mail")
-        health = self._health = Health(Dependency("database", store.ping), events, group.started, [mail])
+            # The second is asked for nothing but its health, which must not queue behind the questions that it is to tell of.
+            store, watched = self._stores = [
+                Store(settings.database_url, create=False, connections=connections)
+                for connections in (settings.database_pool_size, 1)
+            ]
+        shared = self._shared = shared_limiter(settings)
+        redis = Dependency("redis", None if shared is None else shared.ping)
+        mail = Dependency("mail")
+        others = [*([] if shared is None else [redis]), *([mail] if settings.smtp_host else [])]
+        health = self._health = Health(Dependency("database", watched.ping), events, group.started, others)
+        if shared is not None:
+            await shared.open(redis.tell)
+        elif settings.rate_limits and group.workers > 1 and self.first:
+            log.warning("limits_not_shared", workers=group.workers)
         digester = Digester(keys)
         composers: dict[str, Composer] = {
             trial.KIND: trial.composer(lambda: self.url),
             letter.KIND: letter.composer(store, digester, wall_clock, lambda: self.url),
         }
-        outbox = self._outbox = Outbox(store, mail_carrier(settings), composers, reached=mail.found)
+        outbox = self._outbox = Outbox(store, mail_carrier(settings), composers, reached=mail.tell)
         lag = LoopLag()
         meter = self._meter = Meter(lag)
+        overload = Overload.of_questions(lag, settings.chat_inflight)
         self._background = [
             asyncio.create_task(lag.watch(), name="loop-lag"),
             asyncio.create_task(beat(events, lag, lambda: _vitals(meter, health, outbox)), name="heartbeat"),
-            asyncio.create_task(_publish(events, meter), name="publish"),
+            asyncio.create_task(_publish(events, meter, overload), name="publish"),
         ]
 
         addresses = Addresses(settings.trusted_proxies, keys[0])
         sessions = Sessions(store, digester, wall_clock)
-        app = self._application(addresses, sessions.find)
+        counting, callers = Limits(MemoryLimiter(), shared, enforced=settings.rate_limits), Keys(keys[0])
+        checked = checks(
+            security(addresses, https_only=settings.production),
+            cross_origin(embedding(settings)),
+            session(sessions.find),
+            guards=(overload.guard, limits(counting, Callers(callers, settings.shared_networks))),
+        )
+        app = self._application(checked)
         app[HEALTH] = health
         app[EVENTS] = events
         app[METER] = meter
         app[OUTBOX] = outbox
-        self._add_people(app, store, digester, sessions, outbox)
+        app[SESSIONS] = sessions
+        app[SIGN_UP] = SignUp(
+            store=store,
+            digester=digester,
+            sessions=sessions,
+            outbox=outbox,
+            clock=wall_clock,
+            embeds=lambda origin: origin == origin_of(self.url) or embedding(settings).permit(origin),
+            spend=lambda address: counting.spend(VERIFICATION_MAIL, callers.email(address)),
+        )
         self._add_chat(app, store, sessions)
         runner = self._runner = Runner(
             app,
@@ -255,6 +278,30 @@ class Server:
         # Last: a letter may hold a link to us.
         self._background.append(asyncio.create_task(outbox.run(), name="mail"))
         return runner
+
+    async def _open_log(self) -> EventLog:
+        settings, group = self.settings, self._group
+        with opening_log(settings):
+            events = self._events = await EventLog(
+                settings.log_dir,
+                level=settings.log_level,
+                ring_bytes=settings.log_ring_bytes,
+                linger_seconds=settings.log_linger_ms / 1000,
+                rotation=Rotation(settings.log_segment_bytes, settings.log_segment_seconds),
+                state=settings.log_ring_dir or settings.state_dir,
+                workers=group.workers,
+                run=group.run,
+                archive_after_seconds=settings.log_archive_after_seconds,
+                limits=Retention(settings.log_retention_seconds, settings.log_disk_budget_bytes),
+            ).open()
+        bridge.take_over_logging(LEVELS[settings.log_level])
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # `database_migrated` says it in one line
+        dead = events.predecessor
+        replaces = dead is not None and dead.run == group.run
+        self.first = events.worker == 1 and not replaces
+        if dead is not None and replaces:
+            log.warning("worker_died", worker=events.worker, pid=dead.pid, of_boot=dead.boot)
+        return events
 
     async def _listen(self, runner: Runner) -> None:
         settings = self.settings
@@ -295,14 +342,16 @@ class Server:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        if self._shared is not None:
+            await self._shared.close()
         if self._health is not None and self._health.phase == "draining":
             log.info("server_stopped", uptime_seconds=self._health.uptime_seconds)
         drained = True
         if self._events is not None:
             drained = await self._events.close(max(1.0, deadline - loop.time()))
-        if self._store is not None:
+        for store in self._stores:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._store.close(), max(1.0, deadline - loop.time()))
+                await asyncio.wait_for(store.close(), max(1.0, deadline - loop.time()))
         return drained
 
     async def _finish_requests(self, _: web.Application) -> None:
@@ -315,20 +364,6 @@ class Server:
         until = loop.time() + self.settings.shutdown_seconds * 0.6
         while self._meter.inflight and loop.time() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-
-    def _add_people(
-        self, app: web.Application, store: Store, digester: Digester, sessions: Sessions, outbox: Outbox
-    ) -> None:
-        """Accounts and sessions."""
-        app[SESSIONS] = sessions
-        app[SIGN_UP] = SignUp(
-            store=store,
-            digester=digester,
-            sessions=sessions,
-            outbox=outbox,
-            clock=wall_clock,
-            embeds=lambda origin: origin == _origin(self.url) or embedding(self.settings).permit(origin),
-        )
 
     def _add_chat(self, app: web.Application, store: Store, sessions: Sessions) -> None:
         """Answers, turns and conversations."""
@@ -350,133 +385,33 @@ class Server:
         app[TURNS] = turns
         app[CONVERSATIONS] = kept
 
-    def _application(self, addresses: Addresses, find_session: Find) -> web.Application:
-        """The application with its routes and what is done before each; what its handlers use is put into it by who made that."""
-        settings = self.settings
-        app = web.Application(client_max_size=settings.request_max_bytes)
-        checked = checks(
-            security(addresses, https_only=settings.production),
-            cross_origin(embedding(settings)),
-            session(find_session),
-        )
-        routes.install(app, checked, test_mode=settings.integration_test_mode)
+    def _application(self, checked: Checks) -> web.Application:
+        """The application with its routes; what its handlers use is put into it by who made that."""
+        app = web.Application(client_max_size=self.settings.request_max_bytes)
+        routes.install(app, checked, test_mode=self.settings.integration_test_mode)
         app.on_response_prepare.append(started)
         app.on_shutdown.append(self._finish_requests)
-        app[BODY_SECONDS] = settings.request_body_seconds
+        app[BODY_SECONDS] = self.settings.request_body_seconds
         return app
 
 
-def listening_step(settings: Settings) -> contextlib.AbstractContextManager[None]:
-    """Within the block, what can go wrong with the address."""
-    fix = f"Does another program have the port? Set PORT (now {settings.port}), or HOST."
-    return step("listen", fix, OSError)
-
-
-@contextlib.contextmanager
-def opening_log(settings: Settings) -> Iterator[None]:
-    """Within the block, what can go wrong with the log's folder."""
-    with (
-        step(
-            "write the log",
-            f"Make the folders writable and see that there is room: LOG_DIR (now {settings.log_dir}),"
-            f" LOG_RING_DIR (now {settings.log_ring_dir or settings.state_dir}).",
-            OSError,
-        ),
-        step(
-            "open the log",
-            f"Stop the other server, or set LOG_DIR (now {settings.log_dir}) and STATE_DIR (now {settings.state_dir}).",
-            FolderInUse,
-        ),
-    ):
-        yield
-
-
-async def prepare_database(settings: Settings) -> None:
-    """The database in its present shape; in production that is left to `python -m server migrate`."""
-    if not await migrate.is_needed(settings.database_url):
-        return
-    if settings.production:
-        raise StepFailed(
-            "use the database", "it does not have the present shape", "Run: python -m server migrate"
-        )
-    await migrate.upgrade(settings.database_url)
-
-
-async def _publish(events: EventLog, meter: Meter) -> None:
-    """Each second: let the other workers know how this one is, so that any of them can answer for all."""
+async def _publish(events: EventLog, meter: Meter, overload: Overload) -> None:
+    """Each second: let the other workers know how this one is, so that any of them can answer for all; and see whether it is calm."""
     while True:
         events.publish(inflight=meter.inflight, loop_lag_ms=meter.lag.last_ms)
+        overload.look()
         await asyncio.sleep(1)
 
 
 async def _vitals(meter: Meter, health: Health, outbox: Outbox) -> dict[str, Any]:
     """What only the server knows of how it is; asking also notices what has gone when nobody else asks."""
-    await health.database_connected()
+    await health.look()
     return {
         "inflight": meter.inflight,
         "mail_waiting": outbox.waiting,
         "mail_oldest_seconds": round(outbox.oldest_seconds, 1),
         "dependencies": health.dependencies(),
     }
-
-
-def mail_carrier(settings: Settings) -> Carrier:
-    """What takes mail: the mail server that is set, in development without one a folder, in production without one nothing."""
-    if not settings.smtp_host:
-        if settings.production:
-            return NoCarrier()
-        # On a terminal there is no log; where there is one, no link is written.
-        show = show_on_terminal if sys.stderr.isatty() else None
-        return Folder(settings.mail_dir, settings.from_email or DEVELOPER, show)
-    assert settings.from_email is not None
-    name = urlsplit(settings.base_url or "").hostname or ""
-    server = MailHost(
-        settings.smtp_host,
-        settings.smtp_port,
-        settings.smtp_security,
-        settings.smtp_user,
-        settings.smtp_password.get_secret_value() if settings.smtp_password else None,
-        # The one name of ours that others can look up.
-        **({"helo": name} if "." in name and not name.replace(".", "").isdigit() else {}),
-    )
-    return MailServer(server, settings.from_email)
-
-
-def embedding(settings: Settings) -> Origins:
-    """The sites that may embed the widget."""
-    own = {_origin(settings.base_url)} if settings.base_url else set[str]()
-    return Origins(
-        frozenset({*settings.cors_origins, *own}),
-        any_localhost=not settings.production and not settings.cors_origins,
-    )
-
-
-def secret_keys(settings: Settings) -> tuple[bytes, ...]:
-    """The keys in `SECRET_KEY`, the one that signs first; in development without one, a key that is made once and kept."""
-    with step(
-        "keep state", f"Make the folder writable, or set STATE_DIR (now {settings.state_dir}).", OSError
-    ):
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
-        if settings.secret_keys:
-            return tuple(key.encode() for key in settings.secret_keys)
-        return (_kept_key(settings.state_dir),)
-
-
-def _kept_key(folder: Path) -> bytes:
-    path = folder / "development-key"
-    if not path.exists():
-        # Written beside and renamed, so that there is never half a key.
-        draft = path.with_suffix(".new")
-        draft.unlink(missing_ok=True)
-        draft.touch(mode=0o600)
-        draft.write_bytes(secrets.token_urlsafe(32).encode())
-        draft.rename(path)
-    return path.read_bytes()
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def _listening(runner: Runner) -> str:

@@ -39,6 +39,21 @@ _REQUEST_ID = {
         "schema": {"type": "string", "minLength": 1, "maxLength": 64},
     }
 }
+_LIMITED = {
+    name: {"description": what, "schema": {"type": "integer", "minimum": minimum}}
+    for name, what, minimum in (
+        ("RateLimit-Limit", "How many the tightest limit allows in its window", 1),
+        ("RateLimit-Remaining", "How many more it allows now", 0),
+        ("RateLimit-Reset", "In how many seconds it allows one more than that", 1),
+    )
+}
+"""What an answer says of limits; who has none is told of none."""
+_RETRY = {
+    "Retry-After": {
+        "description": "When to try again, in seconds",
+        "schema": {"type": "integer", "minimum": 1},
+    }
+}
 
 
 _SESSION = {"type": "http", "scheme": "bearer", "description": "The token of a session"}
@@ -96,17 +111,17 @@ def _operation(route: Route) -> dict[str, Any]:
             "content": {"application/json": {"schema": _ref(route.takes)}},
         }
     for status, answer in route.answers.items():
-        response: dict[str, Any] = {"description": _REASONS[status], "headers": _REQUEST_ID}
+        response: dict[str, Any] = {"description": _REASONS[status], "headers": _headers(route, status)}
         if answer:
             kind = answer if isinstance(answer, str) else "application/json"
             schema = {} if isinstance(answer, str) else _ref(answer)
             response["content"] = {kind: {"schema": schema}}
         operation["responses"][str(status)] = response
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    for status in sorted({*route.refuses, *_ALWAYS} - set(route.answers)):
+    for status in sorted({*route.refusals, *_ALWAYS} - set(route.answers)):
         operation["responses"][str(status)] = {
             "description": _REASONS[status],
-            "headers": _REQUEST_ID,
+            "headers": _headers(route, status),
             "content": error,
         }
     return operation
@@ -128,6 +143,12 @@ def _in_query(route: Route) -> list[dict[str, Any]]:
         {"name": name, "in": "query", "required": name in required, "schema": about}
         for name, about in schema["properties"].items()
     ]
+
+
+def _headers(route: Route, status: int) -> dict[str, Any]:
+    """What the head of such an answer says."""
+    limited = _LIMITED if route.work is not None and status in {200, 429} else {}
+    return _REQUEST_ID | limited | (_RETRY if status in route.refusals and status in {429, 503} else {})
 
 
 def _ref(model: type[BaseModel]) -> dict[str, str]:

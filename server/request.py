@@ -9,6 +9,7 @@ from pipeline.context import Request, current
 
 from .accounts.visitor import Visitor
 from .errors import Unauthorized
+from .limits.policy import Work
 
 UNMATCHED = "unmatched"
 """The route of a request that no route matched, and the name of the resource that takes those."""
@@ -19,19 +20,29 @@ Step = Callable[[web.Request, "Exchange"], Awaitable[web.StreamResponse | None] 
 """What is done with every request before its handler: it may raise, and it may answer in the handler's stead."""
 
 
+Guard = Callable[[Handler, Work], Handler]
+"""What is put around a handler that does some kind of work: it may refuse to ask it."""
+
+
+Checks = Callable[[Handler, str, Work | None], Handler]
+"""What is put around every handler, given the template of its route and its kind of work."""
+
+
 class Exchange(Request):
     """One request being served, as every event knows it, and its answer as far as that is known.
 
-    `method` is the request's, and `route` the template of the route that it matched; `client` is a keyed hash of the client's address; `visitor` is whose session was
-    shown, or `refusal` what is wrong with it, if one was; `headers` are those that the answer will carry, whatever it turns out to be;
-    `started` is the response whose first line has been sent, once there is one.
+    `method` is the request's, and `route` the template of the route that it matched; `address` is the client's, for as long as it is served
+    and never for the log; `client` is a keyed hash of it; `visitor` is whose session was shown, or `refusal` what is wrong with it, if one
+    was; `headers` are those that the answer will carry, whatever it turns out to be; `started` is the response whose first line has been
+    sent, once there is one.
     """
 
     method: str = ""
     route: str = UNMATCHED
+    address: str = ""
+    client: str | None = None
     visitor: Visitor | None = None
     refusal: Unauthorized | None = None
-    client: str | None = None
     headers: Mapping[str, str] = MappingProxyType({})
     started: web.StreamResponse | None = None
 

@@ -96,9 +96,25 @@ def _mail_address(value: str) -> str:
 
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)]
+
+
+def _redis_url(value: str) -> str:
+    parts = urlsplit(value)
+    try:
+        place = parts.path if parts.scheme == "unix" else parts.hostname and parts.port != 0
+    except ValueError:  # a port that is none
+        place = None
+    if parts.scheme not in {"redis", "rediss", "valkey", "valkeys", "unix"} or not place:
+        raise ValueError(
+            "must be redis://, rediss://, valkey:// or valkeys:// and a host, or unix:// and a path"
+        )
+    return value
+
+
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 MailAddress = Annotated[str, AfterValidator(_mail_address)]
 Host = Annotated[str, AfterValidator(_host)]
+RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 
 
 class Settings(BaseSettings):
@@ -145,6 +161,26 @@ class Settings(BaseSettings):
         le=1000,
         description="How many connections to the database each worker opens at most. PostgreSQL's `max_connections` must be more than "
         "those of all workers on all machines together.",
+    )
+    redis_url: RedisUrl | None = Field(
+        None,
+        description="Redis or Valkey, where all workers of all machines count requests together. In production more than one worker "
+        "needs it.",
+        examples=["redis://127.0.0.1:6379/0"],
+    )
+    rate_limits: bool = Field(
+        True, description="Whether what visitors ask is limited. Off only in development, for load and tests."
+    )
+    shared_networks: Networks = Field(
+        (),
+        description="Networks in which many visitors share an address, such as an office's, by comma: 20 times as much is allowed to "
+        "each of their addresses.",
+        examples=["198.51.100.7,203.0.113.0/24"],
+    )
+    chat_inflight: int = Field(
+        64,
+        ge=1,
+        description="How many questions each worker answers at a time; who comes beyond that is told at once to come back shortly.",
     )
     secret_key: SecretStr | None = Field(
         None,
@@ -332,6 +368,8 @@ def _type_name(name: str) -> str:
         "log_level": "DEBUG | INFO | WARNING | ERROR",
         "cors_origins": "origins",
         "trusted_proxies": "networks",
+        "shared_networks": "networks",
+        "redis_url": "URL",
         "base_url": "URL",
         "secret_key": "secret",
         "smtp_password": "secret",
@@ -388,7 +426,7 @@ _DEFAULT_KEYS = (
 
 
 def _unsafe(settings: Settings) -> list[Problem]:
-    """What may not be: test faults where others can reach them, and in production anything guessable or in the clear."""
+    """What may not be, whatever is its type; in production more than elsewhere."""
     problems = []
     if settings.integration_test_mode and not _is_loopback(settings.host):
         problems.append(
@@ -404,12 +442,26 @@ def _unsafe(settings: Settings) -> list[Problem]:
     problems += [
         Problem("SECRET_KEY", why, _MAKE_KEY) for key in settings.secret_keys if (why := _weakness(key))
     ]
-    if not settings.production:
-        return problems
+    return problems + (_unfit_for_production(settings) if settings.production else [])
+
+
+def _unfit_for_production(settings: Settings) -> list[Problem]:
+    """What is guessable, in the clear or without a bound, and what must not be left to a default."""
+    problems = []
     if settings.integration_test_mode:
         problems.append(Problem("INTEGRATION_TEST_MODE", "is on in production", "Turn it off."))
     if not settings.secret_keys:
         problems.append(Problem("SECRET_KEY", "is not set", _MAKE_KEY))
+    if not settings.rate_limits:
+        problems.append(Problem("RATE_LIMITS", "is off in production", "Turn it on."))
+    if settings.workers > 1 and settings.redis_url is None:
+        problems.append(
+            Problem(
+                "REDIS_URL",
+                "is not set, so each of several workers would count visitors' requests for itself",
+                "Set it, such as REDIS_URL=redis://127.0.0.1:6379/0, or WORKERS=1.",
+            )
+        )
     if "database_url" not in settings.model_fields_set:
         problems.append(
             Problem(

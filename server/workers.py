@@ -19,8 +19,9 @@ from pipeline import bridge
 from pipeline.log import log, new_boot, standard_error
 
 from . import VERSION
-from .app import BACKLOG, Group, Server, listening_step
+from .app import BACKLOG, Group, Server
 from .connection import Runner
+from .parts import listening_step
 from .settings import Settings
 from .steps import StepFailed
 

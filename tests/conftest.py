@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import ROOT, ServerProcess, running
+from tests.redis import RedisProcess, redis_running
 
 pytest_plugins = ["tests.databases"]
 
@@ -36,6 +37,13 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
     """A server of the test's own, without documents."""
     with running(tmp_path / "server") as own:
         yield own
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisProcess]:
+    """A Redis that all tests of a session share; nobody may stop it, and each takes keys of its own."""
+    with redis_running() as process:
+        yield process
 
 
 @pytest.fixture

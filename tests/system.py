@@ -43,6 +43,9 @@ PROGRAMS = (
     Program("prometheus", "prometheus", "tests/server/operations/test_prometheus.py"),
     Program("promtool", "prometheus", "tests/server/operations/test_prometheus.py"),
     Program("psql", "postgresql-client", "tests/docs"),
+    Program(
+        "redis-server", "redis-server", "tests/contract/test_limiter.py, tests/server/limits, tests/docs"
+    ),
     Program("rsyslogd", "rsyslog", "tests/shippers", unpacked=True),
     Program("setpriv", "util-linux", "tests/faults, tests/contract, tests/server/store"),
     Program("strace", "strace", "tests/faults, tests/pipeline/test_keeper.py"),

@@ -10,7 +10,7 @@ The letter and the token in it are made when it is sent, see `letter`.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
@@ -82,7 +82,11 @@ class Asked:
 
 
 class SignUp:
-    """From an address to a session. `embeds` tells whether a site, as an origin, may embed the widget: only there may a link lead."""
+    """From an address to a session.
+
+    `embeds` tells whether a site, as an origin, may embed the widget: only there may a link lead. `spend` counts a letter to an address, and
+    raises ``RateLimited`` when it has had its share.
+    """
 
     def __init__(
         self,
@@ -93,6 +97,7 @@ class SignUp:
         outbox: Outbox,
         clock: Clock,
         embeds: Callable[[str], bool],
+        spend: Callable[[str], Awaitable[None]],
     ) -> None:
         self._store = store
         self._digester = digester
@@ -100,12 +105,13 @@ class SignUp:
         self._outbox = outbox
         self._clock = clock
         self._embeds = embeds
+        self._spend = spend
 
     async def ask(self, email: str, *, consent: bool, page_url: str | None) -> Asked:
         """Send a letter to `email`.
 
-        Raises ``InvalidEmail``, ``ConsentRequired``, ``InvalidRequest`` for a page to which no link may lead, and ``ServiceUnavailable`` where
-        no mail can be sent, or the store cannot be reached.
+        Raises ``InvalidEmail``, ``ConsentRequired``, ``InvalidRequest`` for a page to which no link may lead, ``RateLimited``, and
+        ``ServiceUnavailable`` where no mail can be sent, or the store cannot be reached.
         """
         address = normalized(email)
         if not consent:
@@ -115,7 +121,7 @@ class SignUp:
     async def again(self, email: str, *, page_url: str | None) -> Asked:
         """Send another letter to `email`, if its owner has ever consented; the answer is the same if not.
 
-        Raises ``InvalidEmail``, ``InvalidRequest`` and ``ServiceUnavailable``.
+        Raises ``InvalidEmail``, ``InvalidRequest``, ``RateLimited`` and ``ServiceUnavailable``.
         """
         return await self._ask(normalized(email), page_url, consent=False)
 
@@ -123,6 +129,7 @@ class SignUp:
         self._check_page(page_url)
         if not self._outbox.available:
             raise ServiceUnavailable("Signing in by mail is not set up here.")
+        await self._spend(email)
         asked, now = Asked(secrets.token_hex(16)), self._clock()
         async with self._store.writing("ask_verification") as connection:
             # Asked in any case: what is done for one address and not for another could be seen in the time it takes.

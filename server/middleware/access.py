@@ -47,7 +47,7 @@ declare(
                 "path": Field("the path without its query, searched for secrets"),
                 "status": Field("the status sent; 499 when the client left before there was one"),
                 "outcome": Field(
-                    "`ok`, `client_error`, `server_error`, `client_closed`, `aborted` (by a stop), `shed`"
+                    "`ok`, `client_error`, `server_error`, `client_closed`, `aborted` (by a stop), `shed` (refused at once, in overload)"
                 ),
                 "duration_ms": Field("from the first middleware to the last byte handed over"),
                 "bytes": Field("what was handed to the connection, headers included"),
@@ -70,6 +70,10 @@ declare(
                 "retrieval_ms": Field("time to find passages"),
                 "generation_ms": Field("time to make the answer"),
                 "first_token_ms": Field("from the request to the first token of a streamed answer"),
+                "limit": Field("the policy that refused it as too often"),
+                "limited_by": Field("whose limit that was: `user`, `session`, `address` or `email`"),
+                "retry_after": Field("when such a request is let in again, seconds"),
+                "limit_ms": Field("time to count it in Redis"),
                 "error": Field("the fingerprint of the exception that made this fail"),
             },
             always=True,
@@ -122,6 +126,8 @@ def access(meter: Meter, handler: Handler) -> Handler:
                 "inflight": inflight,
                 "loop_lag_ms": lag_ms,
             }
+            if (visitor := served.visitor) is not None:
+                fields["tier"] = int(visitor.tier)
             if served.canonical:
                 fields |= _rounded(served.canonical)
             if (origin := headers.get(hdrs.ORIGIN)) is not None:

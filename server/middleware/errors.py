@@ -8,7 +8,7 @@ Once the first byte of an answer is out there is no second status line: a failur
 a client can tell that what it has is not all.
 """
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from pipeline.log import NotDurable
 from server.answers import json_response
@@ -100,8 +100,12 @@ async def refuse(request: web.Request, answer: ChatKitError) -> web.StreamRespon
         if request.transport is not None:
             request.transport.abort()
         return started
+    headers = dict(answer.headers)
+    if (retry_after := headers.pop(hdrs.RETRY_AFTER, None)) is not None:
+        # Carried, it does not keep the answer from going out in one write: in overload most answers are of this kind.
+        served.carry({hdrs.RETRY_AFTER: retry_after})
     envelope = answer.envelope(served.request_id)
-    return await send(request, json_response(envelope, status=answer.status, headers=dict(answer.headers)))
+    return await send(request, json_response(envelope, status=answer.status, headers=headers))
 
 
 def translated(refused: web.HTTPException) -> ChatKitError:

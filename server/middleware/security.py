@@ -43,8 +43,7 @@ class Addresses:
         return address
 
     def _is_trusted(self, address: str) -> bool:
-        parsed = _parsed(address)
-        return parsed is not None and any(parsed in network for network in self._trusted)
+        return is_in(address, self._trusted)
 
     def _hashed(self, address: str) -> str:
         return hmac.new(self._key, address.encode("utf-8", "backslashreplace"), hashlib.sha256).hexdigest()[
@@ -61,6 +60,7 @@ def security(addresses: Addresses, *, https_only: bool) -> Step:
         address = peer
         if hdrs.X_FORWARDED_FOR in headers:
             address = addresses.client(peer, headers.getall(hdrs.X_FORWARDED_FOR))
+        served.address = address
         served.client = addresses.hashed(address)
         if https_only:
             protocols = headers.getall(hdrs.X_FORWARDED_PROTO, [])
@@ -73,6 +73,23 @@ def security(addresses: Addresses, *, https_only: bool) -> Step:
                 raise Forbidden("This server is reached over HTTPS only. Use its https:// address.")
 
     return step
+
+
+def is_in(address: str, networks: tuple[Network, ...]) -> bool:
+    """Whether `address` is one, and in one of `networks`."""
+    parsed = _parsed(address)
+    return parsed is not None and any(parsed in network for network in networks)
+
+
+def network_of(address: str) -> str:
+    """What one subscriber has: an IPv4 address, or the /64 of an IPv6 one, in which anybody can take as many as they like.
+
+    What is no address is itself.
+    """
+    parsed = _parsed(address)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))
+    return address if parsed is None else str(parsed)
 
 
 def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -28,7 +28,7 @@ def session(find: Find) -> Step:
             served.refusal = refusal
             note(session_refused=refusal.code)
         else:
-            note(session=who.session, tier=int(who.tier))
+            note(session=who.session)
 
     def step(request: web.Request, served: Exchange) -> Awaitable[None] | None:
         token = shown_token(request) if served.route.startswith(_API) else None

@@ -1,7 +1,9 @@
 """Is it well? Asked often, by machines that act on the answer, so it is cheap, bounded, and never waits for what hangs.
 
 A dependency is checked at most every two seconds, however often it is asked for, and a check that has not come back within
-400 ms counts as failed while it goes on; there is never more than one.
+400 ms counts as failed while it goes on; there is never more than one. One that cannot be asked is as whoever uses it tells.
+
+Only the database decides whether the server is well: without any other dependency it does less, and says so.
 """
 
 import asyncio
@@ -27,7 +29,7 @@ declare(
             "WARNING",
             "Something that the server depends on went away or came back.",
             {
-                "dependency": Field("`database` or `mail`"),
+                "dependency": Field("`database`, `mail` or `redis`"),
                 "state": Field("`connected` or `disconnected`"),
                 "reason": Field("why: the type of the exception, or `timeout`"),
             },
@@ -36,60 +38,56 @@ declare(
 )
 
 Phase = Literal["starting", "serving", "draining"]
+State = Literal["connected", "disconnected", "unknown"]
 
 
-class Observed:
-    """One dependency as those who use it find it: nobody asks for it only to know. A change is one event."""
+class Dependency:
+    """One dependency. `probe` raises when it is not there; without one its state is what `tell` was last told, and unknown before."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, probe: Callable[[], Awaitable[None]] | None = None) -> None:
         self.name = name
         self.connected: bool | None = None
-
-    def found(self, connected: bool, reason: str) -> None:  # noqa: FBT001 - one of two states, said where it is called
-        """It was there, or was not: then `reason` says why, in a word."""
-        if connected != self.connected:
-            changed = self.connected is not None or not connected
-            self.connected = connected
-            if changed:
-                state = "connected" if connected else "disconnected"
-                log.warning("dependency_state_changed", dependency=self.name, state=state, reason=reason)
-
-
-class Dependency(Observed):
-    """One dependency, checked by `probe`, which raises when it is not there."""
-
-    def __init__(self, name: str, probe: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(name)
         self._probe = probe
         self._checked = -FRESH_SECONDS
         self._check: asyncio.Task[None] | None = None
 
+    @property
+    def state(self) -> State:
+        """What is known of it, without asking."""
+        return "unknown" if self.connected is None else "connected" if self.connected else "disconnected"
+
     async def is_connected(self) -> bool:
         """Whether it was there when last asked, at most two seconds ago."""
-        if time.monotonic() - self._checked >= FRESH_SECONDS and self._check is None:
-            self._check = asyncio.create_task(self._run(), name=f"check-{self.name}")
+        probe = self._probe
+        if probe is not None and self._check is None and time.monotonic() - self._checked >= FRESH_SECONDS:
+            self._check = asyncio.create_task(self._run(probe), name=f"check-{self.name}")
             self._check.add_done_callback(self._done)
         if self._check is not None:
             try:
                 await asyncio.wait_for(asyncio.shield(self._check), PATIENCE_SECONDS)
             except TimeoutError:
-                self._set(connected=False, reason="timeout")
+                self.tell(connected=False, reason="timeout")
         return bool(self.connected)
 
-    async def _run(self) -> None:
+    def tell(self, connected: bool, reason: str) -> None:  # noqa: FBT001 - one of two states, said where it is called
+        """Take the word of whoever uses it for how it is; a change is an event."""
+        self._checked = time.monotonic()
+        if connected != self.connected:
+            changed = self.connected is not None or not connected
+            self.connected = connected
+            if changed:
+                log.warning("dependency_state_changed", dependency=self.name, state=self.state, reason=reason)
+
+    async def _run(self, probe: Callable[[], Awaitable[None]]) -> None:
         try:
-            await self._probe()
+            await probe()
         except Exception as error:
-            self._set(connected=False, reason=type(error).__name__)
+            self.tell(connected=False, reason=type(error).__name__)
         else:
-            self._set(connected=True, reason="")
+            self.tell(connected=True, reason="")
 
     def _done(self, _: "asyncio.Task[None]") -> None:
         self._check = None
-
-    def _set(self, *, connected: bool, reason: str) -> None:
-        self._checked = time.monotonic()
-        self.found(connected, reason)
 
 
 class Health:
@@ -99,7 +97,7 @@ class Health:
     """
 
     def __init__(
-        self, database: Dependency, events: EventLog, started: float, others: Sequence[Observed] = ()
+        self, database: Dependency, events: EventLog, started: float, others: Sequence[Dependency] = ()
     ) -> None:
         self.phase: Phase = "starting"
         self.started = started
@@ -116,12 +114,21 @@ class Health:
         """Whether the database answers."""
         return await self._database.is_connected()
 
-    def dependencies(self) -> Mapping[str, str]:
+    async def look(self) -> bool:
+        """Ask every dependency, all at once; whether the database answers."""
+        if not self._others:
+            return await self._database.is_connected()
+        dependencies = (self._database, *self._others)
+        connected, *_ = await asyncio.gather(*(dependency.is_connected() for dependency in dependencies))
+        return connected
+
+    def dependencies(self) -> Mapping[str, State]:
         """The last known state of each dependency."""
-        names = {True: "connected", False: "disconnected", None: "unknown"}
-        return {
-            dependency.name: names[dependency.connected] for dependency in (self._database, *self._others)
-        }
+        return {dependency.name: dependency.state for dependency in (self._database, *self._others)}
+
+    def others(self) -> Mapping[str, State]:
+        """The same, without the database."""
+        return {dependency.name: dependency.state for dependency in self._others}
 
     async def obstacles(self) -> list[str]:
         """Why no traffic should come here now; empty when it should."""
@@ -142,11 +149,12 @@ HEALTH = web.AppKey("health", Health)
 
 
 class Report(BaseModel):
-    """What `/health` says."""
+    """What `/health` says; `dependencies` are those beside the database, where there are any."""
 
     status: Literal["ok", "degraded"]
     database: Literal["connected", "disconnected"]
     uptime_seconds: int
+    dependencies: dict[str, State] | None = None
 
 
 class Alive(BaseModel):
@@ -163,15 +171,16 @@ class Readiness(BaseModel):
 
 
 async def health(request: web.Request) -> web.StreamResponse:
-    """`ok` (200) or `degraded` (500), the database's state, and the uptime in seconds."""
+    """`ok` (200) or `degraded` (500), the database's state, the uptime in seconds, and what else it depends on, if anything."""
     state = request.app[HEALTH]
-    connected = await state.database_connected()
+    connected = await state.look()
     report = Report(
         status="ok" if connected else "degraded",
         database="connected" if connected else "disconnected",
         uptime_seconds=state.uptime_seconds,
+        dependencies=dict(others) if (others := state.others()) else None,
     )
-    return json_response(report, status=200 if connected else 500)
+    return json_response(report.model_dump(exclude_none=True), status=200 if connected else 500)
 
 
 async def live(_: web.Request) -> web.StreamResponse:

@@ -27,7 +27,7 @@ declare(
             "WARNING",
             "A call to something that the server depends on failed or took long; what went well leaves no event.",
             {
-                "dependency": Field("`database` or `mail`"),
+                "dependency": Field("`database`, `mail` or `redis`"),
                 "operation": Field("what was asked of it"),
                 "duration_ms": Field("milliseconds"),
                 "outcome": Field("`failed` or `slow`"),

@@ -1,6 +1,6 @@
 """All measurements, as tables for people and as `var/bench.json` for programs.
 
-make bench        or        python -m tests.bench [startup] [question] [emit] [stack] [windows] [trace]
+make bench        or        python -m tests.bench [startup] [question] [emit] [stack] [windows] [trace] [limits]
 """
 
 import json
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.bench import emit, question, stack, startup, trace, windows
+from tests.bench import emit, limits, question, stack, startup, trace, windows
 
 REPORT = Path("var/bench.json")
 BENCHES = {
@@ -21,6 +21,7 @@ BENCHES = {
     "stack": stack,
     "windows": windows,
     "trace": trace,
+    "limits": limits,
 }
 
 

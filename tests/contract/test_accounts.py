@@ -20,6 +20,7 @@ from server.errors import (
     InvalidRequest,
     InvalidToken,
     NotFound,
+    RateLimited,
     SessionExpired,
     SessionNotFound,
     TokenExpired,
@@ -51,6 +52,7 @@ class People:
         digester = Digester(keys or (b"k" * 32,))
         self.store = store
         self.clock = clock
+        self.spent: set[str] = set()
         self.sessions = Sessions(store, digester, clock)
         self.letter = composer(store, digester, clock, lambda: "http://localhost:8000")
         self.outbox = Outbox(store, Folder(folder, "chat@example.com"), {KIND: self.letter})
@@ -61,7 +63,12 @@ class People:
             outbox=self.outbox,
             clock=clock,
             embeds=Origins(frozenset({SITE})).permit,
+            spend=self._spend,
         )
+
+    async def _spend(self, address: str) -> None:
+        if address in self.spent:
+            raise RateLimited("Too many letters.", retry_after=60)
 
     async def rows(self, table: Any) -> list[Any]:
         async with self.store.reading("test") as connection:
@@ -212,6 +219,17 @@ async def test_what_is_no_address_is_refused(people: People, email: str) -> None
     ):
         with pytest.raises(InvalidEmail):
             await attempt
+
+
+async def test_an_address_that_has_had_its_share_gets_no_letter(people: People) -> None:
+    people.spent = {ADDRESS}
+    for attempt in (
+        people.sign_up.ask(ADDRESS.upper(), consent=True, page_url=None),
+        people.sign_up.again(ADDRESS, page_url=None),
+    ):
+        with pytest.raises(RateLimited):
+            await attempt
+    assert await people.rows(tables.outbox) == []
 
 
 async def test_a_link_leads_only_to_a_site_that_may_embed_the_widget(people: People) -> None:

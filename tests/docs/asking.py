@@ -28,6 +28,12 @@ def ask(server: ServerProcess, path: str, method: str, body: bytes | None = None
             return bytes(refused.read())
 
 
+def ask_question(server: ServerProcess, **headers: str) -> bytes:
+    """A question, which its documents can answer."""
+    body = b'{"message": "How do I trace a request?"}'
+    return ask(server, "/api/v1/chat", "POST", body, Content_Type="application/json", **headers)
+
+
 def reasons(server: ServerProcess) -> list[str]:
     """Why it is not ready; empty when it is."""
     return list(json.loads(get(server, "/health/ready"))["reasons"])

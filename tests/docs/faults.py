@@ -15,14 +15,16 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Thread
 
 from pipeline.segments import MAX_LIVE, live_segments
-from tests.docs.asking import WELL_SECONDS, ask, get, until_counted, until_ready, until_unready
+from tests.docs.asking import WELL_SECONDS, ask, ask_question, get, until_counted, until_ready, until_unready
 from tests.harness import ServerProcess, exchange, free_port
 from tests.mailbox import open_mailbox
 from tests.postgres import Postgres
+from tests.redis import redis_running
 
 Fault = Callable[[ServerProcess], Iterator[None]]
 
@@ -37,14 +39,7 @@ def exception(server: ServerProcess) -> Iterator[None]:
 
 def question(server: ServerProcess) -> Iterator[None]:
     """Nothing is wrong: a visitor asked something, and quotes this Reference ID."""
-    ask(
-        server,
-        "/api/v1/chat",
-        "POST",
-        b'{"message": "How do I trace a request?"}',
-        Content_Type="application/json",
-        X_Request_ID="7d3f2b1c-8a4e-4c55-9d0e-2f6f1b9a3c10",
-    )
+    ask_question(server, X_Request_ID="7d3f2b1c-8a4e-4c55-9d0e-2f6f1b9a3c10")
     yield
 
 
@@ -246,6 +241,47 @@ def garbage(server: ServerProcess) -> Iterator[None]:
     yield
 
 
+def rate_limited(server: ServerProcess) -> Iterator[None]:
+    """Somebody asked twelve times in a moment, somebody else once."""
+    with _started_with(server, RATE_LIMITS="true", TRUSTED_PROXIES="127.0.0.1"):
+        for address in ["203.0.113.7"] * 12 + ["203.0.113.8"]:
+            ask_question(server, X_Forwarded_For=address, User_Agent="python-requests/2.32")
+        server.wait_for("http_request", 2, status=429)
+        yield
+
+
+def redis(server: ServerProcess) -> Iterator[None]:
+    """Nothing is wrong: two workers count together in a Redis, and somebody asked twelve times."""
+    with (
+        redis_running() as process,
+        _started_with(server, WORKERS="2", RATE_LIMITS="true", REDIS_URL=process.url),
+    ):
+        server.wait_for("server_started", 2, workers=2)
+        for _ in range(12):
+            ask_question(server)
+        server.wait_for("http_request", 2, status=429)
+        yield
+
+
+def redis_away(server: ServerProcess) -> Iterator[None]:
+    """Redis was killed, and then somebody asked."""
+    with redis_running() as process, _started_with(server, RATE_LIMITS="true", REDIS_URL=process.url):
+        ask_question(server)
+        process.kill()
+        ask_question(server)
+        server.wait_for("dependency_state_changed", dependency="redis", state="disconnected")
+        yield
+
+
+def overloaded(server: ServerProcess) -> Iterator[None]:
+    """Many ask at once, and the server answers few at a time."""
+    with _started_with(server, CHAT_INFLIGHT="1"):
+        while not server.events("overload_began"):
+            with ThreadPoolExecutor(16) as crowd:
+                list(crowd.map(lambda _: ask_question(server), range(32)))
+        yield
+
+
 def foreign_page(server: ServerProcess) -> Iterator[None]:
     """A page that is not in CORS_ORIGINS embeds the widget."""
     for method in ("OPTIONS", "POST"):
@@ -381,6 +417,7 @@ def plain_http(server: ServerProcess) -> Iterator[None]:
     server.settings |= {
         "ENVIRONMENT": "production",
         "INTEGRATION_TEST_MODE": "false",
+        "RATE_LIMITS": "true",
         "PORT": str(port),
         "SECRET_KEY": secrets.token_urlsafe(32),
         "DATABASE_URL": "sqlite+aiosqlite:///var/chatkit.db",
@@ -415,12 +452,16 @@ FAULTS: dict[str, Fault] = {
         no_documents,
         no_room_for_figures,
         on_postgresql,
+        overloaded,
         plain_http,
         port_taken,
         postgresql_gone,
         postgresql_is_new,
         postgresql_locked,
         question,
+        rate_limited,
+        redis,
+        redis_away,
         ring_damaged,
         segment_deleted,
         slow,

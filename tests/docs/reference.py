@@ -62,7 +62,7 @@ def routes_table() -> str:
                 f"`{route.path}`",
                 route.summary,
                 ", ".join(map(str, route.answers)),
-                ", ".join(map(str, route.refuses)),
+                ", ".join(map(str, route.refusals)),
             )
             for route in routes.table(test_mode=True)
         ),

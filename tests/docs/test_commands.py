@@ -75,7 +75,9 @@ class Library:
             word, name = situation.directive
             assert word in SITUATIONS, f"what is {word}?"
             self._leaving.enter_context(injected(name, server))
-        return Reader(folder, server.settings | {"PORT": port}, server)
+        # Of the settings that only tests make, the reader has not heard of this one.
+        settings = {name: value for name, value in server.settings.items() if name != "RATE_LIMITS"}
+        return Reader(folder, settings | {"PORT": port}, server)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
     python -m tests.load --url http://127.0.0.1:8000 --users 20 --seconds 30
 
+All visitors ask from one address, so the server must not limit them: start it with RATE_LIMITS=false.
 Ends with locust's table, what the server itself says of the same minutes, and the report as a page with charts.
 Exits with 1 when a request failed.
 """
@@ -29,6 +30,16 @@ def figures(url: str) -> dict[str, Any]:
         sys.exit(f"No server answers at {url} ({error}). Start one in another terminal: make run")
 
 
+def is_limited(url: str) -> bool:
+    """Whether it says how often one may ask; a question that is none is enough to hear that."""
+    try:
+        with urllib.request.urlopen(f"{url}/api/v1/chat", data=b"{}", timeout=5) as answer:
+            return "RateLimit-Limit" in answer.headers
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return "RateLimit-Limit" in refused.headers
+
+
 def main() -> int:
     """Run the scenario; its exit status."""
     parser = argparse.ArgumentParser(
@@ -40,6 +51,11 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=int, default=30, help="for how long (default: %(default)s)")
     options = parser.parse_args()
+    figures(options.url)
+    if is_limited(options.url):
+        sys.exit(
+            "The server limits how often one address may ask. Start it for this: RATE_LIMITS=false make run"
+        )
     before = figures(options.url)
     REPORTS.mkdir(parents=True, exist_ok=True)
     report = REPORTS / "report.html"

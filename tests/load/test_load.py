@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.harness import ROOT, ServerProcess, clean_environment, free_port
+from tests.harness import ROOT, ServerProcess, clean_environment, free_port, running
 
 
 def load(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
@@ -37,6 +37,15 @@ def test_visitors_are_served_and_both_sides_count_the_same(server: ServerProcess
     answered = server.events("http_request", route="/api/v1/chat/stream", outcome="ok")
     assert rows["SSE", "first token"] <= len(answered) == rows["POST", "/api/v1/chat/stream"]
     assert all(event["request_id"].startswith("load-") for event in answered)
+
+
+def test_a_server_with_limits_is_not_asked_for_them(tmp_path: Path) -> None:
+    with running(tmp_path / "server", RATE_LIMITS="true") as server:
+        done = load(tmp_path, "--url", server.url, "--users", "1", "--seconds", "1")
+        assert done.returncode == 1
+        assert "RATE_LIMITS=false" in done.stderr
+        server.wait_for("http_request", status=415)
+        assert len(server.events("http_request", route="/api/v1/chat")) == 1
 
 
 def test_without_a_server_it_says_how_to_start_one(tmp_path: Path) -> None:

@@ -112,6 +112,13 @@ def test_a_port_that_is_taken_is_said_plainly(tmp_path: Path) -> None:
     assert "PORT" in told["fix"]
 
 
+def test_an_address_of_redis_with_options_that_there_are_not_is_said_plainly(tmp_path: Path) -> None:
+    told = failed_start(ServerProcess(tmp_path, REDIS_URL="redis://:hunter2@127.0.0.1/0?wombats=7"))
+    assert told["what"] == "count in Redis"
+    assert "REDIS_URL" in told["fix"]
+    assert "hunter2" not in str(told)
+
+
 def test_a_second_server_on_one_log_is_refused_and_the_first_goes_on(server: ServerProcess) -> None:
     told = failed_start(ServerProcess(server.folder, PORT=str(free_port())))
     assert told["what"] == "open the log"

@@ -41,6 +41,17 @@ def test_the_description_is_valid_and_names_every_route() -> None:
     }
 
 
+def test_what_is_limited_says_so_and_what_is_not_does_not() -> None:
+    paths = json.loads(document())["paths"]
+    answers = paths["/api/v1/chat"]["post"]["responses"]
+    limits = {"RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"}
+    assert answers["429"]["headers"].keys() >= limits | {"Retry-After", "X-Request-ID"}
+    assert answers["200"]["headers"].keys() >= limits
+    assert "Retry-After" in answers["503"]["headers"]
+    assert not limits & answers["400"]["headers"].keys()
+    assert "429" not in paths["/metrics"]["get"]["responses"]
+
+
 def test_the_server_gives_out_what_the_code_makes(asked: ServerProcess) -> None:
     assert exchange(asked.address, request_bytes("GET", "/openapi.json")).body == document()
 

@@ -127,6 +127,38 @@ def test_production_refuses_plain_http_and_test_mode(given: Any) -> None:
     assert refused().keys() == {"BASE_URL", "INTEGRATION_TEST_MODE"}
 
 
+def test_production_refuses_to_count_apart_or_not_at_all(given: Any) -> None:
+    given(**PRODUCTION, WORKERS="2")
+    assert refused().keys() == {"REDIS_URL"}
+    given(REDIS_URL="redis://127.0.0.1:6379/0")
+    assert load().workers == 2
+    given(RATE_LIMITS="false")
+    assert refused().keys() == {"RATE_LIMITS"}
+    given(ENVIRONMENT="development")
+    assert not load().rate_limits
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://127.0.0.1", "redis://:secret@redis.example.com:6380/2", "rediss://user:secret@redis.example.com",
+        "valkey://localhost:6379", "valkeys://localhost", "unix:///run/redis.sock?db=1&password=secret",
+    ],
+)  # fmt: skip
+def test_redis_is_named_by_an_address_whose_password_is_not_shown(given: Any, url: str) -> None:
+    given(REDIS_URL=url)
+    assert load().redis_url == url
+    assert "secret" not in masked(load())["REDIS_URL"]
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:6379", "http://localhost", "redis://", "unix://", "redis:6379", "redis://host:http"]
+)
+def test_what_names_no_redis_is_refused(given: Any, url: str) -> None:
+    given(REDIS_URL=url)
+    assert "valkey://" in refused()["REDIS_URL"]
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "chat.example.com"])
 def test_test_mode_is_refused_where_others_can_reach_it(given: Any, host: str) -> None:
     given(INTEGRATION_TEST_MODE="true", HOST=host)

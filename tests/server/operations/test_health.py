@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from server.operations.health import FRESH_SECONDS, PATIENCE_SECONDS, Dependency, Observed
+from server.operations.health import FRESH_SECONDS, PATIENCE_SECONDS, Dependency
 from tests.harness import ServerProcess, chat_body, exchange, request_bytes
-from tests.server.chat.reading_log import events
+from tests.reading_log import events
 
 
 def get(server: ServerProcess, path: str) -> tuple[int, dict[str, object]]:
@@ -96,10 +96,10 @@ async def test_a_dependency_that_hangs_is_disconnected_in_time_and_asked_only_on
 
 
 def test_of_a_dependency_that_is_only_used_each_change_is_told_once() -> None:
-    mail = Observed("mail")
+    mail = Dependency("mail")
     with events() as written:
         for connected in (True, True, False, False, True):
-            mail.found(connected, "" if connected else "TimeoutError")
+            mail.tell(connected, "" if connected else "TimeoutError")
     assert [(event["dependency"], event["state"], event["reason"]) for event in written] == [
         ("mail", "disconnected", "TimeoutError"),
         ("mail", "connected", ""),
@@ -126,6 +126,15 @@ async def test_a_check_is_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch
     now += FRESH_SECONDS
     assert await dependency.is_connected()
     assert asked == 3
+
+
+async def test_what_cannot_be_asked_is_as_it_was_told() -> None:
+    dependency = Dependency("llm")
+    assert (await dependency.is_connected(), dependency.state) == (False, "unknown")
+    dependency.tell(connected=True, reason="")
+    assert (await dependency.is_connected(), dependency.state) == (True, "connected")
+    dependency.tell(connected=False, reason="TimeoutError")
+    assert (await dependency.is_connected(), dependency.state) == (False, "disconnected")
 
 
 def test_neither_health_nor_metrics_tells_a_secret_or_an_internal(server: ServerProcess) -> None:

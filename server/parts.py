@@ -1,0 +1,126 @@
+"""From settings to parts: each function makes one of what the settings say, and says what to do when that cannot be done."""
+
+import contextlib
+import secrets
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pipeline.segments import FolderInUse
+
+from .limits.redis import RedisLimiter
+from .mail.carrier import Carrier, NoCarrier
+from .mail.folder import Folder, show_on_terminal
+from .mail.smtp import MailServer
+from .mail.smtp import Server as MailHost
+from .origins import Origins
+from .settings import Settings
+from .steps import StepFailed, step
+from .store import migrate
+
+DEVELOPER = "chatkit@localhost"
+"""Who a letter is from that nobody receives."""
+
+
+def listening_step(settings: Settings) -> contextlib.AbstractContextManager[None]:
+    """Within the block, what can go wrong with the address."""
+    fix = f"Does another program have the port? Set PORT (now {settings.port}), or HOST."
+    return step("listen", fix, OSError)
+
+
+@contextlib.contextmanager
+def opening_log(settings: Settings) -> Iterator[None]:
+    """Within the block, what can go wrong with the log's folder."""
+    with (
+        step(
+            "write the log",
+            f"Make the folders writable and see that there is room: LOG_DIR (now {settings.log_dir}),"
+            f" LOG_RING_DIR (now {settings.log_ring_dir or settings.state_dir}).",
+            OSError,
+        ),
+        step(
+            "open the log",
+            f"Stop the other server, or set LOG_DIR (now {settings.log_dir}) and STATE_DIR (now {settings.state_dir}).",
+            FolderInUse,
+        ),
+    ):
+        yield
+
+
+async def prepare_database(settings: Settings) -> None:
+    """The database in its present shape; in production that is left to `python -m server migrate`."""
+    if not await migrate.is_needed(settings.database_url):
+        return
+    if settings.production:
+        raise StepFailed(
+            "use the database", "it does not have the present shape", "Run: python -m server migrate"
+        )
+    await migrate.upgrade(settings.database_url)
+
+
+def secret_keys(settings: Settings) -> tuple[bytes, ...]:
+    """The keys in `SECRET_KEY`, the one that signs first; in development without one, a key that is made once and kept."""
+    with step(
+        "keep state", f"Make the folder writable, or set STATE_DIR (now {settings.state_dir}).", OSError
+    ):
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        if settings.secret_keys:
+            return tuple(key.encode() for key in settings.secret_keys)
+        return (_kept_key(settings.state_dir),)
+
+
+def _kept_key(folder: Path) -> bytes:
+    path = folder / "development-key"
+    if not path.exists():
+        # Written beside and renamed, so that there is never half a key.
+        draft = path.with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        draft.touch(mode=0o600)
+        draft.write_bytes(secrets.token_urlsafe(32).encode())
+        draft.rename(path)
+    return path.read_bytes()
+
+
+def embedding(settings: Settings) -> Origins:
+    """The sites that may embed the widget."""
+    own = {origin_of(settings.base_url)} if settings.base_url else set[str]()
+    return Origins(
+        frozenset({*settings.cors_origins, *own}),
+        any_localhost=not settings.production and not settings.cors_origins,
+    )
+
+
+def shared_limiter(settings: Settings) -> RedisLimiter | None:
+    """What counts for all workers; None without Redis. Raises ``StepFailed``."""
+    fix = "Correct REDIS_URL. Its packages come with: pip install 'chatkit[redis]'"
+    with step("count in Redis", fix, ImportError, TypeError, ValueError):
+        return RedisLimiter(settings.redis_url) if settings.redis_url else None
+
+
+def mail_carrier(settings: Settings) -> Carrier:
+    """What takes mail: the mail server that is set, in development without one a folder, in production without one nothing."""
+    if not settings.smtp_host:
+        if settings.production:
+            return NoCarrier()
+        # On a terminal there is no log; where there is one, no link is written.
+        show = show_on_terminal if sys.stderr.isatty() else None
+        return Folder(settings.mail_dir, settings.from_email or DEVELOPER, show)
+    assert settings.from_email is not None
+    name = urlsplit(settings.base_url or "").hostname or ""
+    server = MailHost(
+        settings.smtp_host,
+        settings.smtp_port,
+        settings.smtp_security,
+        settings.smtp_user,
+        settings.smtp_password.get_secret_value() if settings.smtp_password else None,
+        # The one name of ours that others can look up.
+        **({"helo": name} if "." in name and not name.replace(".", "").isdigit() else {}),
+    )
+    return MailServer(server, settings.from_email)
+
+
+def origin_of(url: str) -> str:
+    """The origin of `url`, as a browser sends it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()

@@ -1,0 +1,105 @@
+"""Five times the load it can carry: what it takes on it finishes in good time, the rest hears so at once, and soon all is normal.
+
+What is good is counted for a second of a core that the server had, because the crowd and whatever else runs here share the machine with
+it. The twin takes the bound away (`CHAT_INFLIGHT`): then everything is taken on, and most hear nothing while they still wait.
+"""
+
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.faults.crowd import Answers
+from tests.faults.ledger import LONG, times
+from tests.harness import ServerProcess, exchange, request_bytes, running
+
+VISITORS = 16
+"""So many at once give what the server can carry, and no queue to speak of."""
+TIMES = 5
+SECONDS = times(8, 60)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, documents: Path) -> Path:
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "chatkit.db").write_bytes(documents.read_bytes())
+    return tmp_path
+
+
+@contextmanager
+def watched(server: ServerProcess) -> Iterator[list[tuple[str, int, float]]]:
+    """Within the block somebody asks how the server is, ten times a second: path, status, seconds."""
+    seen: list[tuple[str, int, float]] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.1):
+            for path in ("/health", "/metrics"):
+                began = time.monotonic()
+                status = exchange(server.address, request_bytes("GET", path)).status
+                seen.append((path, status, time.monotonic() - began))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        thread.join(30)
+
+
+def test_five_times_what_it_can_carry_is_carried_as_far_as_it_can_be(folder: Path) -> None:
+    with running(folder, RATE_LIMITS="true", TRUSTED_PROXIES="127.0.0.1") as server:
+        peak = Answers.to(server, "visitors", VISITORS, times(3, 10))
+        with watched(server) as probes:
+            crowd = Answers.to(server, "rate", TIMES * peak.goodput(), SECONDS)
+        tell(peak, crowd)
+        statuses = Counter(one.status for one in crowd)
+        shed = crowd.times(503)
+        assert crowd.heard() >= 0.95
+        assert len(crowd.good()) >= 0.95 * statuses[200], "who is taken on is answered in time"
+        assert shed[len(shed) // 2] < 0.5, "and who is not hears so at once"
+        assert crowd.core_goodput() >= (0.8 if LONG else 0.5) * peak.core_goodput()
+        assert len({one.retry_after for one in crowd if one.status == 503} - {None}) > 2, (
+            "not all come back at once"
+        )
+        assert {(path, status) for path, status, _ in probes} == {("/health", 200), ("/metrics", 200)}
+        assert sorted(seconds for _, _, seconds in probes)[int(len(probes) * 0.9)] < 1
+
+        # Ten seconds later: the end is told of, and who asks as often as can be carried is answered as ever.
+        (ended,) = server.wait_for("overload_ended", seconds=10)
+        told = server.events("http_request", outcome="shed")
+        assert ended["shed"] == len(told) >= statuses[503] > 0
+        assert {(event["status"], event["level"]) for event in told} == {(503, "INFO")}
+        (began,) = server.events("overload_began")
+        assert began["reason"] == "inflight"
+        calm = Answers.to(server, "rate", 0.2 * peak.goodput(), 3)
+        assert len(calm.good()) >= 0.95 * len(calm)
+
+
+def test_without_the_bound_few_hear_anything_in_time(folder: Path) -> None:
+    with running(folder, RATE_LIMITS="true", TRUSTED_PROXIES="127.0.0.1", CHAT_INFLIGHT="1000000") as server:
+        peak = Answers.to(server, "visitors", VISITORS, times(3, 10))
+        crowd = Answers.to(server, "rate", TIMES * peak.goodput(), SECONDS)
+        tell(peak, crowd)
+        assert crowd.heard() < 0.5
+        assert len(crowd.good()) < 0.8 * len(crowd.times(200)), (
+            "also of those who are answered many had to wait"
+        )
+
+
+def tell(peak: Answers, crowd: Answers) -> None:
+    """The figures, for who reads them."""
+    answers, shed = crowd.times(200), crowd.times(503)
+    share = crowd.core_goodput() / peak.core_goodput()
+    print(
+        f"\n{peak.goodput():.0f}/s at its peak; {crowd.goodput(1):.0f}/s when {TIMES * peak.goodput():.0f}/s are asked,"
+        f" {share:.0%} of the peak for a second of a core; {crowd.heard():.0%} heard something in time;"
+        f" median of an answer {statistics.median(answers) * 1e3:.0f} ms,"
+        f" of a refusal {statistics.median(shed or [0]) * 1e3:.0f} ms"
+    )

@@ -1,0 +1,87 @@
+"""A small application behind the real middlewares, in this process, whose visitors say in a header who they are."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from aiohttp import ClientSession, web
+
+from pipeline.heartbeat import LoopLag
+from server.accounts.visitor import Tier, Visitor
+from server.answers import json_response
+from server.connection import Runner
+from server.limits.keys import Keys
+from server.limits.policy import Work
+from server.limits.service import Limits
+from server.middleware import Addresses, Callers, Meter, Overload, around, checks, limits, security, started
+from server.middleware.security import Network
+from server.request import Exchange
+
+SECRET = b"a secret of this test"
+
+
+def who(request: web.Request, served: Exchange) -> None:
+    """What a session will say: `X-Visitor: 2 ada` is Ada with tier 2."""
+    if told := request.headers.get("X-Visitor"):
+        tier, name = told.split()
+        served.visitor = Visitor(name, Tier(int(tier)), f"session of {name}", 0)
+
+
+async def fine(request: web.Request) -> web.StreamResponse:
+    """Answers when the body is there, or so many seconds later; fails when they are less than none."""
+    await request.read()
+    seconds = float(request.headers.get("X-Seconds", "0"))
+    assert seconds >= 0
+    await asyncio.sleep(seconds)
+    return json_response({"status": "fine"})
+
+
+@asynccontextmanager
+async def serving(
+    counting: Limits,
+    trusted: tuple[Network, ...] = (),
+    shared: tuple[Network, ...] = (),
+    overload: Overload | None = None,
+) -> AsyncIterator["Asking"]:
+    """An address for each kind of work, such as `/save`, and `/free`, which does none."""
+    addresses = Addresses(trusted, SECRET)
+    guards = [limits(counting, Callers(Keys(SECRET), shared))]
+    if overload is not None:
+        guards.insert(0, overload.guard)
+    checked = checks(security(addresses, https_only=False), who, guards=guards)
+    app = web.Application()
+    app.on_response_prepare.append(started)
+    for work in (*Work, None):
+        path = "/free" if work is None else f"/{work}"
+        app.router.add_route("*", path, checked(fine, path, work))
+    runner = Runner(app, addresses, around(Meter(LoopLag())))
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        async with ClientSession(f"http://{host}:{port}") as session:
+            yield Asking(session, (host, port))
+    finally:
+        await runner.cleanup()
+
+
+class Asking:
+    """Asks that application."""
+
+    def __init__(self, session: ClientSession, address: tuple[str, int]) -> None:
+        self._session = session
+        self.address = address
+
+    async def __call__(
+        self, path: str, visitor: str = "", address: str = "", method: str = "POST", seconds: float = 0
+    ) -> tuple[int, Mapping[str, str]]:
+        """The status and the headers of the answer to whoever asks from wherever."""
+        headers = {"X-Visitor": visitor, "X-Forwarded-For": address, "X-Seconds": str(seconds)}
+        sent = {name: value for name, value in headers.items() if value}
+        async with self._session.request(method, path, headers=sent) as answer:
+            await answer.read()
+            return answer.status, answer.headers
+
+    async def allowed(self, times: int, path: str, visitor: str = "", address: str = "") -> int:
+        """How many of so many are let through."""
+        return sum([(await self(path, visitor, address))[0] == 200 for _ in range(times)])
