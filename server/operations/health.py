@@ -12,28 +12,12 @@ from typing import Literal
 from aiohttp import web
 from pydantic import BaseModel
 
-from pipeline.catalogue import Event, Field, declare
 from pipeline.eventlog import EventLog
-from pipeline.log import log
 from server.answers import json_response
+from server.dependencies import tell_of_state
 
 FRESH_SECONDS = 2.0
 PATIENCE_SECONDS = 0.4
-
-declare(
-    [
-        Event(
-            "dependency_state_changed",
-            "WARNING",
-            "Something that the server depends on went away or came back.",
-            {
-                "dependency": Field("`database`"),
-                "state": Field("`connected` or `disconnected`"),
-                "reason": Field("why: the type of the exception, or `timeout`"),
-            },
-        )
-    ]
-)
 
 Phase = Literal["starting", "serving", "draining"]
 
@@ -77,8 +61,7 @@ class Dependency:
             changed = self.connected is not None or not connected
             self.connected = connected
             if changed:
-                state = "connected" if connected else "disconnected"
-                log.warning("dependency_state_changed", dependency=self.name, state=state, reason=reason)
+                tell_of_state(self.name, connected=connected, reason=reason)
 
 
 class Health:

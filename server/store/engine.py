@@ -9,32 +9,14 @@ from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from pipeline.catalogue import Event, Field, declare
 from pipeline.context import measure
-from pipeline.log import log
+from server.dependencies import Outcome, tell_of_call
 from server.errors import ServiceUnavailable
 
 from . import sqlite
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
-
-declare(
-    [
-        Event(
-            "dependency_call",
-            "WARNING",
-            "A call to something that the server depends on failed or took long; what went well leaves no event.",
-            {
-                "dependency": Field("`database`"),
-                "operation": Field("what was asked of it"),
-                "duration_ms": Field("milliseconds"),
-                "outcome": Field("`failed` or `slow`"),
-                "status": Field("its own code for the failure, such as `SQLITE_BUSY` or `POOL_EXHAUSTED`"),
-            },
-        )
-    ]
-)
 
 SLOW_MS = 500.0
 """A use of the database that takes longer than this many milliseconds is worth an event."""
@@ -106,13 +88,7 @@ class Store:
         async with self.fetching("ping") as fetch:
             await fetch("PRAGMA schema_version", ())
         if not self.exists():
-            log.warning(
-                "dependency_call",
-                dependency="database",
-                operation="ping",
-                outcome="failed",
-                status="FILE_GONE",
-            )
+            tell_of_call("database", "ping", "failed", status="FILE_GONE")
             raise StoreUnavailable
 
     async def close(self) -> None:
@@ -135,14 +111,8 @@ class Store:
             duration_ms = round((perf_counter() - started) * 1e3, 3)
             measure(db_ms=duration_ms, db_calls=1)
             if status is not None or duration_ms > SLOW_MS:
-                log.warning(
-                    "dependency_call",
-                    dependency="database",
-                    operation=operation,
-                    duration_ms=duration_ms,
-                    outcome="failed" if status else "slow",
-                    status=status,
-                )
+                outcome: Outcome = "failed" if status else "slow"
+                tell_of_call("database", operation, outcome, status=status, duration_ms=duration_ms)
 
 
 def _failure(error: Exception) -> str | None:

@@ -23,7 +23,9 @@ DATA = {"json", "html", "text", "toml", "ini", "nginx", "yaml", "markdown", "pyt
 COMMANDS = [block for page in PAGES for block in blocks(page) if block.kind == "console"]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SETTINGS = {name for name, _, _, _ in table()}
-IN_THE_LOG = re.compile(r"SQLITE_[A-Z]+|POOL_EXHAUSTED|FILE_GONE")
+IN_THE_LOG = re.compile(
+    r"SQLITE_[A-Z]+|POOL_EXHAUSTED|FILE_GONE|[A-Z_]+_TIMEOUT|CONNECT_FAILED|CUT_OFF|NOT_A_STREAM|BAD_JSON|ERROR_OBJECT"
+)
 """Names in capitals that are no settings."""
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
