@@ -30,18 +30,25 @@ from pipeline.writing.stream import Rotation
 
 from . import routes
 from .bodies import BODY_SECONDS
+from .chat.answer import Answerer
+from .chat.budget import Bounds, Budget
 from .chat.extract import ExtractiveAnswerer
+from .chat.generate import GenerativeAnswerer
 from .chat.handlers import CHAT
 from .chat.retrieval import SQLiteRetriever
 from .chat.service import Chat
 from .connection import Runner
 from .middleware import Addresses, Meter, around, checks, cross_origin, security, started
 from .operations.health import HEALTH, Dependency, Health
-from .operations.metrics import EVENTS, METER
+from .operations.metrics import EVENTS, METER, MODEL, told
 from .settings import Settings, masked
 from .steps import StepFailed, opening_database, step
 from .store import migrate
 from .store.engine import Store
+from .upstream.breaker import Tolerance
+from .upstream.endpoint import Model
+from .upstream.llm import LLM
+from .upstream.patience import Patience
 
 declare(
     [
@@ -131,6 +138,8 @@ class Server:
         self._runner: Runner | None = None
         self._health: Health | None = None
         self._meter: Meter | None = None
+        self._llm: LLM | None = None
+        self._budget: Budget | None = None
         self._background: list[asyncio.Task[None]] = []
         self._reason = "SIGTERM"
         self.first = False
@@ -179,13 +188,15 @@ class Server:
             if group.workers == 1:
                 await prepare_database(settings)
             store = self._store = Store(settings.database_url, create=False)
-        health = self._health = Health(Dependency("database", store.ping), events, group.started)
+        llm = self._llm = language_model(settings)
+        upstreams = {"llm": lambda: llm.state} if llm is not None else {}
+        health = self._health = Health(Dependency("database", store.ping), events, group.started, upstreams)
         lag = LoopLag()
         meter = self._meter = Meter(lag)
         self._background = [
             asyncio.create_task(lag.watch(), name="loop-lag"),
             asyncio.create_task(beat(events, lag, lambda: _vitals(meter, health)), name="heartbeat"),
-            asyncio.create_task(_publish(events, meter), name="publish"),
+            asyncio.create_task(_publish(events, meter, llm), name="publish"),
         ]
 
         addresses = Addresses(settings.trusted_proxies, key)
@@ -242,6 +253,7 @@ class Server:
         await asyncio.gather(*self._background, return_exceptions=True)
         if self._health is not None and self._health.phase == "draining":
             log.info("server_stopped", uptime_seconds=self._health.uptime_seconds)
+        await self._let_the_model_go(max(1.0, deadline - loop.time()))
         drained = True
         if self._events is not None:
             drained = await self._events.close(max(1.0, deadline - loop.time()))
@@ -249,6 +261,15 @@ class Server:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._store.close(), max(1.0, deadline - loop.time()))
         return drained
+
+    async def _let_the_model_go(self, seconds: float) -> None:
+        """Close its connections, and write what it was paid for."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                if self._llm is not None:
+                    await self._llm.close()
+                if self._budget is not None:
+                    await self._budget.close()
 
     async def _finish_requests(self, _: web.Application) -> None:
         """The door is closed: let what is in flight end by itself in good time; what does not is cancelled."""
@@ -281,8 +302,35 @@ class Server:
         app[EVENTS] = events
         app[METER] = meter
         app.on_shutdown.append(self._finish_requests)
-        app[CHAT] = Chat(SQLiteRetriever(store), ExtractiveAnswerer())
+        app[CHAT] = Chat(SQLiteRetriever(store), self._answerer(store))
+        if self._llm is not None:
+            app[MODEL] = self._llm
         return app
+
+    def _answerer(self, store: Store) -> Answerer:
+        """Who writes the answers: the language model, or without one the documents themselves."""
+        if self._llm is None:
+            return ExtractiveAnswerer()
+        bounds = Bounds(self.settings.llm_daily_tokens, self.settings.llm_conversation_tokens)
+        self._budget = Budget(store, bounds)
+        return GenerativeAnswerer(self._llm, self._budget)
+
+
+def language_model(settings: Settings) -> LLM | None:
+    """The language model that the settings name, if they name one."""
+    if settings.llm_base_url is None:
+        return None
+    key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else ""
+    return LLM(
+        Model(settings.llm_base_url, (settings.llm_model or "").strip(), key, settings.llm_max_tokens),
+        Patience(
+            settings.llm_connect_seconds,
+            settings.llm_first_token_seconds,
+            settings.llm_between_tokens_seconds,
+            settings.llm_timeout_seconds,
+        ),
+        Tolerance(settings.llm_breaker_failures, settings.llm_breaker_seconds),
+    )
 
 
 def listening_step(settings: Settings) -> contextlib.AbstractContextManager[None]:
@@ -321,10 +369,10 @@ async def prepare_database(settings: Settings) -> None:
     await migrate.upgrade(settings.database_url)
 
 
-async def _publish(events: EventLog, meter: Meter) -> None:
+async def _publish(events: EventLog, meter: Meter, llm: LLM | None) -> None:
     """Each second: let the other workers know how this one is, so that any of them can answer for all."""
     while True:
-        events.publish(inflight=meter.inflight, loop_lag_ms=meter.lag.last_ms)
+        events.publish(**told(meter, llm))
         await asyncio.sleep(1)
 
 

@@ -18,26 +18,29 @@ REMOVED = "(removed)"
 
 # One that is allowed to lead anywhere is written plainly: no user, no backslash, nothing that two readers read in two ways.
 _PLAIN = re.compile(
-    r"(https?)://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?(?:[/?#][\w/.~%!$&'*+,;=:@?#-]*)?",
+    r"(https?)://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?(?:[/?#][\w/.~%!$&'*+,=:@?#-]*)?",
     re.ASCII | re.IGNORECASE,
 )
 _LINK = re.compile(r"(!?)(\[?)([^\[\]]{0,200}+)\]\(([^()\[\]]*+)\)")
-_MARKERS = re.compile(r"\[(\d{1,3}(?:, ?\d{1,3})*)\]")
-_WWW = re.compile(r"(?<![a-z0-9.-])www\.[a-z0-9]", re.IGNORECASE)
+_MARKERS = re.compile(r"\\*\[(\d{1,3}(?:, ?\d{1,3})*)\\*\]")
+# Markdown takes a backslash before punctuation away.
+_ADDRESS = re.compile(r"\\*:\\*/\\*/")
+_WWW = re.compile(r"(?<![a-z0-9.-])www\\*\.[a-z0-9]", re.IGNORECASE)
 _SCRIPT = re.compile(
-    r"(?:(?:java|vb|live)script|view-source|blob|filesystem):(?=\S)|data:(?=[a-z0-9.+-]+/|[;,])|file:(?=/)",
+    r"(?:(?:java|vb|live)script|view-source|blob|filesystem)\\*:(?=\S)|data\\*:(?=[a-z0-9.+-]+/|[;,])|file\\*:(?=/)",
     re.IGNORECASE,
 )
-_SCRIPT_BEGINS = re.compile(r"(?:java|vb|live)script:\Z", re.IGNORECASE)
-_SUSPECT = re.compile(r"[\[\]:]|www\.", re.IGNORECASE)
+_SCRIPT_BEGINS = re.compile(r"(?:java|vb|live)script\\*:\Z", re.IGNORECASE)
+_SUSPECT = re.compile(r"[\[\]:&]|www\\*\.", re.IGNORECASE)
 """Without any of these a word leads nowhere and marks nothing."""
 # In code, quotes and brackets end an address, and what is no address of the web, such as a database's, is nobody's link.
 _IN_CODE = re.compile(
-    r"(?<![a-z0-9+.-])(?:https?|ftp|wss?|gopher)://[^\s\"'<>`(){}\[\]|\\,;]+", re.IGNORECASE
+    r"(?<![a-z0-9+.-])[a-z0-9+.-]*?(?:https?|ftp|wss?|gopher)://[^\s\"'<>`(){}\[\]|\\,;]+", re.IGNORECASE
 )
-_IMAGE = re.compile(r"!+\[")
+_IMAGE = re.compile(r"[\\!]*!\[")
+_ENTITY = re.compile(r"&(?=#?[a-z0-9]{1,32};)", re.IGNORECASE)
 _TARGET = re.compile(r"\](?=[(:])")
-_SCHEME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-"
+_SCHEME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-\\"
 CLOSING = ").,;:!?'\"*_]}>|"
 """What may stand behind an address and belongs to the sentence."""
 _MOST_PASSES = 8
@@ -98,7 +101,9 @@ class Links:
             parts.append(self._plain(word[start : link.start()]))
             # Only allowed ones are left; what they are called may still hold anything.
             called = self._plain(link[3])
-            parts.append(Judged(f"{link[2]}{called.text}]({link[4]})", called.removed, leads=True))
+            # Where the bracket was opened in an earlier word, what it is called by may end with an address.
+            joint = "] (" if called.leads and not link[2] else "]("
+            parts.append(Judged(f"{link[2]}{called.text}{joint}{link[4]})", called.removed, leads=True))
             start = link.end()
         rest = word[start:]
         if start and rest.strip(CLOSING):
@@ -140,29 +145,28 @@ class Links:
 
     def _plain(self, text: str) -> Judged:
         """`text` without addresses that lead elsewhere, and with nothing in it that a reader of Markdown takes for a link."""
-        if "://" in text:
-            return self._addressed(text)
-        if (found := _WWW.search(text) or _SCRIPT.search(text)) is not None:
-            address, after = _closed(text[found.start() :])
-            before = _unlinked(text[: found.start()])
-            if found[0].lower().startswith("www") and self.allows(f"https://{address}"):
-                return Judged(before + address + after, 0, leads=True)
-            return Judged(f"{before}{REMOVED_LINK}{after}", 1)
-        return Judged(_unlinked(text), 0, leads=_SCRIPT_BEGINS.search(text) is not None)
+        begins = _begin(text)
+        if begins < 0:
+            return Judged(_unlinked(text), 0, leads=_SCRIPT_BEGINS.search(text) is not None)
+        before, (address, after) = text[:begins], _closed(text[begins:])
+        if self.allows(address) or self.allows(f"https://{address}"):
+            return Judged(_unlinked(before) + address + _unlinked(after), 0, leads=True)
+        return Judged(_unlinked(f"{before}{REMOVED_LINK}{after}"), 1)
 
-    def _addressed(self, text: str) -> Judged:
-        """`text`, which holds the beginning of an address: that ends with the word, or it is none of ours."""
-        before = text[: text.index("://")].rstrip(_SCHEME_CHARACTERS)
-        address, after = _closed(text[len(before) :])
-        judged = self._plain(before)
-        if self.allows(address):
-            return Judged(judged.text + address + _unlinked(after), judged.removed, leads=True)
-        return Judged(judged.text + REMOVED_LINK + _unlinked(after), judged.removed + 1)
+
+def _begin(text: str) -> int:
+    """Where the first thing begins in `text` that leads somewhere; -1 when nothing does."""
+    found = [match.start() for pattern in (_WWW, _SCRIPT) if (match := pattern.search(text)) is not None]
+    if (address := _ADDRESS.search(text)) is not None:
+        found.append(len(text[: address.start()].rstrip(_SCHEME_CHARACTERS)))
+    return min(found, default=-1)
 
 
 def _unlinked(text: str) -> str:
-    """`text` in which no bracket makes a link, an image or a definition."""
-    return _TARGET.sub("] ", _IMAGE.sub("[", text)) if "[" in text or "]" in text else text
+    """`text` in which no bracket makes a link, an image or a definition, and nothing stands for another character."""
+    if "[" in text or "]" in text:
+        text = _TARGET.sub("] ", _IMAGE.sub("[", text))
+    return _ENTITY.sub("& ", text) if "&" in text else text
 
 
 def _closed(text: str) -> tuple[str, str]:
@@ -175,9 +179,13 @@ def _closed(text: str) -> tuple[str, str]:
 
 
 def _site(address: str) -> Site | None:
-    """Scheme, host and port of a plain address."""
+    """Scheme, host and port of a plain address. One that carries another address may lead on to there."""
     found = _PLAIN.fullmatch(address)
-    return None if found is None else (found[1].lower(), found[2].lower().rstrip("."), found[3] or "")
+    return (
+        None
+        if found is None or address.count("://") > 1
+        else (found[1].lower(), found[2].lower().rstrip("."), found[3] or "")
+    )
 
 
 def _is_address(url: str) -> bool:

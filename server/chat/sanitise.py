@@ -46,7 +46,7 @@ _WORD = re.compile(r"(?:\[\d{1,3}(?:, ?\d{1,3}){1,12}\]|[!-;=-_a-}])+")
 _LETTERS = re.compile(r"[!-;=-_a-}]*")
 _MAY_BE_MARKERS = re.compile(r"\[\d{1,3}(?:, ?\d{1,3}){0,12}, ?\d{0,3}\Z")
 _CODE_WORD = re.compile(r"[!-~]+")
-_HARMLESS_AFTER_LESS = frozenset(" \t\n0123456789=-<")
+_HARMLESS_AFTER_LESS = frozenset(" \t\n=<")
 
 Unit = tuple[int, str]
 """Where a unit ends, and what is shown for it."""
@@ -63,6 +63,7 @@ class Sanitiser:
         self._line_begins = True
         self._in_code = False
         self._leads = False  # an address was the last that went out: nothing may grow on to it
+        self._in_marks = False  # and it is code, behind whose mark punctuation may stand
         self._skips = False  # the rest of a word that is none
 
     def feed(self, text: str) -> str:
@@ -103,10 +104,10 @@ class Sanitiser:
                 return None
         self._line_begins = first == "\n"
         if first == "\n":
-            self._leads = self._skips = False
+            self._leads = self._in_marks = self._skips = False
             return start + 1, "\n"
         if (blanks := _BLANKS.match(text, start)) is not None:
-            self._leads = self._skips = False
+            self._leads = self._in_marks = self._skips = False
             return blanks.end(), blanks[0]
         if first == "`":
             return self._backticks(text, start, final)
@@ -153,7 +154,7 @@ class Sanitiser:
         # Behind a backslash a backtick would be none, and beside another one it would be another mark.
         apart = " " if self._last in "\\`" else ""
         shown = self._parted(f"{apart}`{' '.join(word.text for word in words)}`")
-        self._leads = any(word.leads for word in words)
+        self._leads = self._in_marks = any(word.leads for word in words)
         return code.end(), shown
 
     def _less(self, text: str, start: int, final: bool) -> Unit | None:  # noqa: FBT001
@@ -169,7 +170,8 @@ class Sanitiser:
             return tag.end(), self._told(Judged(tag[1], 0, leads=True))
         self.removed += 1
         self._leads = False
-        return tag.end(), "" if self._last.isspace() else " "
+        # Two spaces where one could join two numbers to the markers of sources.
+        return tag.end(), "" if self._last.isspace() else "  " if self._last == "," else " "
 
     def _tildes(self, text: str, start: int, final: bool) -> Unit | None:  # noqa: FBT001
         """At most two: more of them would be a fence."""
@@ -191,10 +193,10 @@ class Sanitiser:
         first = text[start]
         self._line_begins = first == "\n"
         if first == "\n":
-            self._leads = self._skips = False
+            self._leads = self._in_marks = self._skips = False
             return start + 1, "\n"
         if (blanks := _BLANKS.match(text, start)) is not None:
-            self._leads = self._skips = False
+            self._leads = self._in_marks = self._skips = False
             return blanks.end(), blanks[0]
         if (others := _OTHERS.match(text, start)) is not None:
             return others.end(), self._parted(others[0])
@@ -220,7 +222,8 @@ class Sanitiser:
 
     def _parted(self, piece: str) -> str:
         """`piece`, with a space before it where it would grow on to an address."""
-        if self._leads and piece.strip(CLOSING):
-            self._leads = False
-            return piece if piece[0].isspace() else f" {piece}"
-        return piece
+        apart = self._leads and not piece[0].isspace()
+        if self._in_marks and not piece.strip(CLOSING):
+            return piece
+        self._leads = self._in_marks = False
+        return f" {piece}" if apart else piece

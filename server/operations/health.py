@@ -7,10 +7,11 @@ A dependency is checked at most every two seconds, however often it is asked for
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from aiohttp import web
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from pipeline.eventlog import EventLog
 from server.answers import json_response
@@ -65,13 +66,23 @@ class Dependency:
 
 
 class Health:
-    """The server's own account of itself. `phase` is set by who starts and stops it; `started` is of the monotonic clock."""
+    """The server's own account of itself.
 
-    def __init__(self, database: Dependency, events: EventLog, started: float) -> None:
+    `phase` is set by who starts and stops it; `started` is of the monotonic clock; `upstreams` say how they are when asked.
+    """
+
+    def __init__(
+        self,
+        database: Dependency,
+        events: EventLog,
+        started: float,
+        upstreams: Mapping[str, Callable[[], str]] = MappingProxyType({}),
+    ) -> None:
         self.phase: Phase = "starting"
         self.started = started
         self._database = database
         self._events = events
+        self._upstreams = upstreams
 
     @property
     def uptime_seconds(self) -> int:
@@ -85,7 +96,11 @@ class Health:
     def dependencies(self) -> Mapping[str, str]:
         """The last known state of each dependency."""
         names = {True: "connected", False: "disconnected", None: "unknown"}
-        return {self._database.name: names[self._database.connected]}
+        return {self._database.name: names[self._database.connected], **self.upstreams()}
+
+    def upstreams(self) -> dict[str, str]:
+        """The last known state of what is asked over the network. Nobody is asked, and none of it makes the server unwell."""
+        return {name: state() for name, state in self._upstreams.items()}
 
     async def obstacles(self) -> list[str]:
         """Why no traffic should come here now; empty when it should."""
@@ -111,6 +126,11 @@ class Report(BaseModel):
     status: Literal["ok", "degraded"]
     database: Literal["connected", "disconnected"]
     uptime_seconds: int
+    dependencies: dict[str, str] | None = Field(
+        None,
+        description="What the server can do without, and how it is: `llm`, where one is configured, is `connected`, `disconnected` or "
+        "`unknown`.",
+    )
 
 
 class Alive(BaseModel):
@@ -127,15 +147,16 @@ class Readiness(BaseModel):
 
 
 async def health(request: web.Request) -> web.StreamResponse:
-    """`ok` (200) or `degraded` (500), the database's state, and the uptime in seconds."""
+    """`ok` (200) or `degraded` (500), the database's state, and the uptime in seconds; of what it can do without, the last known state."""
     state = request.app[HEALTH]
     connected = await state.database_connected()
     report = Report(
         status="ok" if connected else "degraded",
         database="connected" if connected else "disconnected",
         uptime_seconds=state.uptime_seconds,
+        dependencies=state.upstreams() or None,
     )
-    return json_response(report, status=200 if connected else 500)
+    return json_response(report.model_dump(exclude_none=True), status=200 if connected else 500)
 
 
 async def live(_: web.Request) -> web.StreamResponse:

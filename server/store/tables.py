@@ -3,7 +3,7 @@
 The migrations make them; a test compares the two. Full text is not here: it belongs to one database (`fulltext`).
 """
 
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, UniqueConstraint
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, MetaData, String, Table, UniqueConstraint
 
 metadata = MetaData()
 
@@ -45,4 +45,14 @@ passages = Table(
     ),
     Column("text", String, nullable=False, comment="light Markdown: paragraphs, lists, fenced code"),
     UniqueConstraint("document_id", "position"),
+)
+
+llm_usage = Table(
+    "llm_usage",
+    metadata,
+    Column(
+        "scope", String(160), primary_key=True, comment="`day:2026-01-31` (UTC) or `conversation:` and its ID"
+    ),
+    Column("tokens", BigInteger, nullable=False, comment="how many a language model was paid for"),
+    Column("updated_at", String(24), nullable=False, comment="UTC, as in the log"),
 )

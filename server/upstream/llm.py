@@ -34,7 +34,7 @@ SLOW_SECONDS = 10.0
 
 @dataclass(slots=True)
 class Tally:
-    """What a process has asked of the model so far, and how many answers were made without it because it failed."""
+    """What a process has asked of the model so far, and how many answers it should have written and did not, or not to their end."""
 
     calls: int = 0
     failures: int = 0
