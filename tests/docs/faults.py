@@ -16,8 +16,10 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
 from pipeline.segments import MAX_LIVE, live_segments
-from tests.docs.asking import ask, get, until_counted, until_ready, until_unready
+from tests.docs.asking import ask, ask_a_question, get, until_counted, until_ready, until_unready
+from tests.docs.models import BREAKER_FAILURES, asking
 from tests.harness import ServerProcess, exchange
+from tests.model_endpoint import refuses, serving
 
 Fault = Callable[[ServerProcess], Iterator[None]]
 
@@ -32,14 +34,7 @@ def exception(server: ServerProcess) -> Iterator[None]:
 
 def question(server: ServerProcess) -> Iterator[None]:
     """Nothing is wrong: a visitor asked something, and quotes this Reference ID."""
-    ask(
-        server,
-        "/api/v1/chat",
-        "POST",
-        b'{"message": "How do I trace a request?"}',
-        Content_Type="application/json",
-        X_Request_ID="7d3f2b1c-8a4e-4c55-9d0e-2f6f1b9a3c10",
-    )
+    ask_a_question(server)
     yield
 
 
@@ -264,6 +259,22 @@ def no_documents(server: ServerProcess) -> Iterator[None]:
     yield
 
 
+def with_a_model(server: ServerProcess) -> Iterator[None]:
+    """Nothing is wrong: answers are written by a language model, and a visitor has asked."""
+    with serving() as model, _started_with(server, **asking(model)):
+        ask_a_question(server)
+        yield
+
+
+def model_down(server: ServerProcess) -> Iterator[None]:
+    """The language model answers 503, whoever asks; visitors asked until it was left alone, and then once more."""
+    with serving() as model, _started_with(server, **asking(model)):
+        model.usually = refuses(503, Retry_After="60")
+        for _ in range(BREAKER_FAILURES + 1):
+            ask_a_question(server)
+        yield
+
+
 def plain_http(server: ServerProcess) -> Iterator[None]:
     """The server runs in production, and is asked without the proxy that ends TLS."""
     host, port = server.address
@@ -301,6 +312,7 @@ FAULTS: dict[str, Fault] = {
         log_folder_blocked,
         log_not_writable,
         loop_blocked,
+        model_down,
         no_documents,
         no_room_for_figures,
         plain_http,
@@ -312,6 +324,7 @@ FAULTS: dict[str, Fault] = {
         stopped,
         too_many_segments,
         two_workers,
+        with_a_model,
         worker_killed,
     )
 }

@@ -24,7 +24,7 @@ COMMANDS = [block for page in PAGES for block in blocks(page) if block.kind == "
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SETTINGS = {name for name, _, _, _ in table()}
 IN_THE_LOG = re.compile(
-    r"SQLITE_[A-Z]+|POOL_EXHAUSTED|FILE_GONE|[A-Z_]+_TIMEOUT|CONNECT_FAILED|CUT_OFF|NOT_A_STREAM|BAD_JSON|ERROR_OBJECT"
+    r"SQLITE_[A-Z]+|POOL_EXHAUSTED|FILE_GONE|[A-Z_]+_TIMEOUT|CONNECT_FAILED|TLS_FAILED|CUT_OFF|NOT_A_STREAM|BAD_JSON|ERROR_OBJECT"
 )
 """Names in capitals that are no settings."""
 
