@@ -73,13 +73,16 @@ def _base_url(value: str) -> str:
 
 def _header(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
-    if not text.isascii() or not text.isprintable() or not text or " " in text:
+    if not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("must be printable ASCII without spaces")
     return value
 
 
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)]
+HeaderSecret = Annotated[
+    Annotated[SecretStr, AfterValidator(_header)] | None, BeforeValidator(lambda value: value or None)
+]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 
 
@@ -133,9 +136,7 @@ class Settings(BaseSettings):
         description="Where a language model answers, by OpenAI's HTTP interface; without one, answers are passages of the documents.",
         examples=["https://api.openai.com/v1"],
     )
-    llm_api_key: Annotated[SecretStr, AfterValidator(_header)] | None = Field(
-        None, description="What opens that door, if it takes a key."
-    )
+    llm_api_key: HeaderSecret = Field(None, description="What opens that door, if it takes a key.")
     llm_model: str | None = Field(None, description="The model's name there.", examples=["gpt-4o-mini"])
     llm_timeout_seconds: float = Field(
         60.0, gt=0, description="How long the language model may be waited for, for one answer in all."

@@ -51,7 +51,12 @@ class Sanitised:
     removed: int
 
 
-Piece = Cited | Text | Spent | StandIn | Sanitised
+@dataclass(frozen=True, slots=True)
+class NotHeld:
+    """The answer says that the documents do not hold it, although passages were found."""
+
+
+Piece = Cited | Text | Spent | StandIn | Sanitised | NotHeld
 
 
 class BrokeOff(ServiceUnavailable):

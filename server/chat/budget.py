@@ -10,13 +10,14 @@ A budget that cannot be read is taken to be as it was when it last could be.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from pipeline.catalogue import Event, Field, declare
 from pipeline.log import log
+from server.dependencies import tell_of_call
 from server.errors import ServiceUnavailable
 from server.store import usage
 from server.store.engine import Store
@@ -78,7 +79,7 @@ class Budget:
             bounds["conversation"] = _conversation(conversation), self._bounds.conversation
         if not bounds:
             return None
-        with suppress(ServiceUnavailable):  # The store has told of it.
+        with self._forgiven("read_llm_usage"):
             self._known = await usage.read(self._store, [scope for scope, _ in bounds.values()])
         for name, (scope, bound) in bounds.items():
             tokens = self._known.get(scope, 0) + self._unwritten[scope]
@@ -124,16 +125,28 @@ class Budget:
     async def _write(self) -> bool:
         """Whether all that was spent so far is in the database."""
         tokens, self._unwritten = self._unwritten, Counter()
+        written = not tokens
         try:
-            if tokens:
-                await usage.add(self._store, tokens, _stamp(self._clock()))
-            await self._tidy()
-        except BaseException as error:
-            self._unwritten += tokens
-            if not isinstance(error, ServiceUnavailable):
-                raise
-            return False
-        return True
+            with self._forgiven("add_llm_usage"):
+                if tokens:
+                    await usage.add(self._store, tokens, _stamp(self._clock()))
+                written = True
+                await self._tidy()
+        finally:
+            if not written:
+                self._unwritten += tokens
+        return written
+
+    @staticmethod
+    @contextmanager
+    def _forgiven(operation: str) -> Iterator[None]:
+        """Within the block nothing that goes wrong with the database breaks anything else."""
+        try:
+            yield
+        except ServiceUnavailable:
+            pass  # The store has told of it.
+        except Exception as error:
+            tell_of_call("database", operation, "failed", status=type(error).__name__)
 
     async def _tidy(self) -> None:
         """Once a day, forget what is too old to count."""

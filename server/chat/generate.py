@@ -14,7 +14,7 @@ from server.upstream.failures import CIRCUIT_OPEN, LLMBadResponse, LLMFailure
 from server.upstream.llm import LLM
 from server.upstream.stream import LENGTH
 
-from .answer import BrokeOff, Cited, Piece, Sanitised, Spent, StandIn, Text
+from .answer import BrokeOff, Cited, NotHeld, Piece, Sanitised, Spent, StandIn, Text
 from .budget import Budget
 from .extract import MODEL, NO_ANSWER, Draft, drafted
 from .models import Question
@@ -90,7 +90,7 @@ class GenerativeAnswerer:
         """What the model writes, made harmless. Raises ``LLMFailure``; what it was paid for stands on the `bill`."""
         told = messages(question, draft.cited(), history)
         sanitiser = Sanitiser(draft.sources())
-        characters, finish, shown = length(told), "", False
+        characters, finish, written = length(told), "", ""
         with self._budget.reserved(estimated_tokens(characters) + self._llm.model.max_tokens):
             try:
                 async with aclosing(self._llm.answer(told)) as pieces:
@@ -99,15 +99,20 @@ class GenerativeAnswerer:
                         # Until it says how many they were; one that never does, or breaks off, was paid for all the same.
                         bill.tokens = estimated_tokens(characters) if piece.tokens is None else piece.tokens
                         finish = piece.finish
-                        if text := sanitiser.feed(piece.text):
-                            shown = shown or not text.isspace()
+                        text = sanitiser.feed(piece.text)
+                        # While there is only white space, nothing has been shown, and all can still be taken back.
+                        if text := text if written else text.lstrip():
+                            written += text
                             yield Text(text)
             finally:
                 self._llm.tally.tokens += bill.tokens
                 self._budget.spend(bill.tokens, bill.conversation)
-        rest = sanitiser.finish()
-        if not shown and not rest.strip():
+        rest = sanitiser.finish() + (CUT if finish == LENGTH else "")
+        if not written and not rest.strip():
             raise LLMBadResponse("EMPTY")
-        yield Text(rest + (CUT if finish == LENGTH else ""))
+        if rest:
+            yield Text(rest)
+        if (written + rest).strip() == NO_ANSWER:
+            yield NotHeld()
         yield Spent(bill.tokens)
         yield Sanitised(sanitiser.removed)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from .extract import SELECTION
 from .models import Source
 
 REMOVED_LINK = "(link removed)"
@@ -65,7 +66,9 @@ class Links:
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._count = len(sources)
-        addresses = {source.url for source in sources if _is_address(source.url)}
+        # The page on which something was marked is only what the visitor's browser says.
+        documents = [source for source in sources if source.id != SELECTION]
+        addresses = {source.url for source in documents if _is_address(source.url)}
         self._addresses = addresses | {address.partition("#")[0] for address in addresses} - {""}
         self._sites = {site for address in addresses if (site := _site(address)) is not None}
 
@@ -122,9 +125,8 @@ class Links:
             if self.allows(target) and not image:
                 return link[0]
             removed += 1
-            return (
-                called if opened else f"{called}]"
-            )  # The bracket that this one closes went out with an earlier word.
+            # A bracket that was opened in an earlier word went out with it, and is closed.
+            return called if opened else f"{called}]"
 
         def marked(markers: re.Match[str]) -> str:
             nonlocal removed
@@ -181,20 +183,15 @@ def _closed(text: str) -> tuple[str, str]:
 def _site(address: str) -> Site | None:
     """Scheme, host and port of a plain address. One that carries another address may lead on to there."""
     found = _PLAIN.fullmatch(address)
-    return (
-        None
-        if found is None or address.count("://") > 1
-        else (found[1].lower(), found[2].lower().rstrip("."), found[3] or "")
-    )
+    if found is None or address.count("://") > 1:
+        return None
+    return found[1].lower(), found[2].lower().rstrip("."), found[3] or ""
 
 
 def _is_address(url: str) -> bool:
     """Whether a source's `url` is one to link to: on this site, or http."""
-    return (
-        bool(url)
-        and (urlsplit(url).scheme in {"http", "https"} or ":" not in url)
-        and not url.startswith("//")
-    )
+    ours = ":" not in url and not url.startswith("//")
+    return bool(url) and (ours or urlsplit(url).scheme in {"http", "https"})
 
 
 def _is_example(address: str) -> bool:

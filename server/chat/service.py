@@ -12,7 +12,7 @@ from pipeline.catalogue import Event, Field, declare
 from pipeline.context import note
 from pipeline.log import log
 
-from .answer import Answerer, BrokeOff, Cited, Sanitised, Spent, StandIn, Text
+from .answer import Answerer, BrokeOff, Cited, NotHeld, Sanitised, Spent, StandIn, Text
 from .answer import Piece as Made
 from .models import Answer, Metadata, Question, Source
 from .passages import Passage
@@ -74,6 +74,7 @@ class _Making:
 
     model: str
     sources: tuple[Source, ...] = ()
+    held: bool = True
     degraded: str = ""
     tokens: int = 0
     removed: int = 0
@@ -90,6 +91,10 @@ class _Making:
                 self.tokens += piece.tokens
             case Sanitised():
                 self.removed += piece.removed
+            case NotHeld():
+                self.held = False
+            case Text():
+                pass
 
 
 class Chat:
@@ -142,7 +147,7 @@ class Chat:
         # After the last piece: an answer that nobody waited for was not given.
         log.info(
             "question_answered",
-            answered=bool(making.sources),
+            answered=bool(making.sources) and making.held,
             sources=len(making.sources),
             passages=len(passages),
             top_score=round(passages[0].score, 4) if passages else 0.0,
