@@ -251,9 +251,9 @@ class Server:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        await self._let_the_model_go(max(1.0, deadline - loop.time()))
         if self._health is not None and self._health.phase == "draining":
             log.info("server_stopped", uptime_seconds=self._health.uptime_seconds)
-        await self._let_the_model_go(max(1.0, deadline - loop.time()))
         drained = True
         if self._events is not None:
             drained = await self._events.close(max(1.0, deadline - loop.time()))

@@ -1,7 +1,7 @@
 """An answer as it comes in: from the bytes of a response to the pieces of the answer, all of it bounded."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
@@ -27,19 +27,21 @@ REFUSED = "content_filter"
 
 
 async def pieces(call: Call, response: "aiohttp.ClientResponse") -> AsyncGenerator[Piece]:
-    """The pieces of the answer, with text, and one more with the reason why it ends. Raises ``LLMFailure``."""
+    """The pieces of the answer, with text, and one more with the reason why it ends. Raises ``LLMFailure``.
+
+    What has come by the time somebody looks is one piece: a server that is busy sends its visitors fewer and longer ones.
+    """
     finish, tokens, left = "", None, ANSWER_CHARACTERS
-    async with aclosing(_events(call, response)) as events:
-        async for event in events:
-            try:
-                piece = parsed(event)
-            except BadPiece as bad:
-                raise LLMBadResponse(bad.status, code=bad.code) from None
-            if piece.text:
+    async with aclosing(_events(call, response)) as received:
+        async for events in received:
+            told, bad = _told(events)
+            if told.text:
                 call.token()
-                yield Piece(piece.text[:left])
-                left -= len(piece.text)
-            finish, tokens = piece.finish or finish, tokens if piece.tokens is None else piece.tokens
+                yield Piece(told.text[:left])
+                left -= len(told.text)
+            if bad is not None:
+                raise LLMBadResponse(bad.status, code=bad.code)
+            finish, tokens = told.finish or finish, tokens if told.tokens is None else told.tokens
             if left < 0:
                 finish = LENGTH
                 break
@@ -51,20 +53,36 @@ async def pieces(call: Call, response: "aiohttp.ClientResponse") -> AsyncGenerat
     yield Piece(finish=finish or "stop", tokens=tokens)
 
 
-async def _events(call: Call, response: "aiohttp.ClientResponse") -> AsyncGenerator[str]:
-    """The data of each event before the end."""
+def _told(events: Iterable[str]) -> tuple[Piece, BadPiece | None]:
+    """What several events say together, up to the first one that says nothing sensible."""
+    text, finish, tokens = [], "", None
+    bad = None
+    for event in events:
+        try:
+            piece = parsed(event)
+        except BadPiece as found:
+            bad = found
+            break
+        text.append(piece.text)
+        finish, tokens = piece.finish or finish, tokens if piece.tokens is None else piece.tokens
+    return Piece("".join(text), finish, tokens), bad
+
+
+async def _events(call: Call, response: "aiohttp.ClientResponse") -> AsyncGenerator[Sequence[str]]:
+    """The data of the events before the end, as many at a time as have come."""
     import aiohttp
 
     reader, received = EventReader(), 0
     try:
         while data := await call.wait(response.content.readany()):
             received += len(data)
-            for event in reader.feed(data):
-                if event.strip() == DONE:
-                    call.done = True
-                    await _farewell(response)
-                    return
-                yield event
+            events = list(reader.feed(data))
+            ends = next((place for place, event in enumerate(events) if event.strip() == DONE), None)
+            yield events[:ends]
+            if ends is not None:
+                call.done = True
+                await _farewell(response)
+                return
             if received > RECEIVED_BYTES:
                 raise LLMBadResponse("TOO_MUCH")
     except EventTooLong:

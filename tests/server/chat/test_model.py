@@ -44,7 +44,7 @@ WELL = "Ask the log for its ID: `python -m pipeline trace ID`. [1]"
 @pytest.fixture
 def endpoint() -> Iterator[ModelEndpoint]:
     with serving() as one:
-        one.usually = says(WELL)
+        one.usually = says(WELL, seconds=0.005)
         yield one
 
 

@@ -71,11 +71,22 @@ async def failed(llm: LLM) -> Failed:
     raise AssertionError(f"it did not fail: {text}")
 
 
-async def test_an_answer_comes_piece_by_piece_with_its_tokens(make: Make) -> None:
+async def test_an_answer_comes_piece_by_piece_with_its_tokens(make: Make, endpoint: ModelEndpoint) -> None:
+    endpoint.usually = says("The bell must be rung.", seconds=0.05)
     llm = make()
     async with aclosing(llm.answer(MESSAGES)) as pieces:
         found = [piece async for piece in pieces]
     assert [piece.text for piece in found[:3]] == ["The", " bell", " must"]
+
+
+async def test_what_has_come_by_the_time_somebody_looks_is_one_piece(
+    make: Make, endpoint: ModelEndpoint
+) -> None:
+    endpoint.usually = sends(delta("The") + delta(" bell") + finish() + usage() + END)
+    llm = make()
+    async with aclosing(llm.answer(MESSAGES)) as pieces:
+        found = [piece async for piece in pieces]
+    assert [piece.text for piece in found] == ["The bell", ""]
     assert (found[-1].finish, found[-1].tokens) == ("stop", 42)
     assert (llm.tally.calls, llm.tally.failures, llm.state) == (1, 0, "connected")
 
@@ -206,6 +217,11 @@ async def test_an_answer_that_takes_too_long_in_all_ends(make: Make, endpoint: M
     how = await failed(make(total=0.6))
     assert how.status == "TOTAL_TIMEOUT"
     assert how.text.startswith("word word")
+
+
+async def test_a_model_that_is_slow_but_steady_is_waited_for(make: Make, endpoint: ModelEndpoint) -> None:
+    endpoint.usually = says("word " * 20, seconds=0.06)
+    assert (await told(make(between_tokens=0.6)))[1] == "stop"
 
 
 async def test_what_a_visitor_takes_to_read_is_not_the_models_time(
