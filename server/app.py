@@ -251,7 +251,8 @@ class Server:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        await self._let_the_model_go(max(1.0, deadline - loop.time()))
+        # Half of what is left is the log's.
+        await self._let_the_model_go(max(1.0, (deadline - loop.time()) / 2))
         if self._health is not None and self._health.phase == "draining":
             log.info("server_stopped", uptime_seconds=self._health.uptime_seconds)
         drained = True
@@ -263,13 +264,15 @@ class Server:
         return drained
 
     async def _let_the_model_go(self, seconds: float) -> None:
-        """Close its connections, and write what it was paid for."""
+        """Close its connections, write what it was paid for, and tell the last figures."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 if self._llm is not None:
                     await self._llm.close()
                 if self._budget is not None:
                     await self._budget.close()
+        if self._events is not None and self._meter is not None:
+            self._events.publish(**told(self._meter, self._llm))
 
     async def _finish_requests(self, _: web.Application) -> None:
         """The door is closed: let what is in flight end by itself in good time; what does not is cancelled."""

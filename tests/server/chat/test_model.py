@@ -456,6 +456,7 @@ def test_a_stop_in_the_middle_of_an_answer_waits_and_loses_no_count(
         assert counted.returncode == 0
         today = f"day:{datetime.now(UTC):%Y-%m-%d}"
         assert usage_of(server, today) == 77
+        assert get(server, "/metrics")["llm"]["tokens"] == 77
 
 
 def usage_of(server: ServerProcess, scope: str) -> int:
