@@ -70,7 +70,7 @@ Piece = Cited | Text | Finished
 
 @dataclass(slots=True)
 class _Making:
-    """An answer in the making: what its event and its metadata will say. `asked` is of `perf_counter`."""
+    """An answer in the making: what its event and its metadata will say; `seconds` is the answerer's time."""
 
     model: str
     sources: tuple[Source, ...] = ()
