@@ -30,7 +30,10 @@ from .accounts.sessions import Sessions
 from .accounts.signup import SignUp
 from .accounts.tokens import Digester
 from .bodies import BODY_SECONDS
+from .chat.answer import Answerer
+from .chat.budget import Bounds, Budget
 from .chat.extract import ExtractiveAnswerer
+from .chat.generate import GenerativeAnswerer
 from .chat.handlers import TURNS
 from .chat.retrieval import FullTextRetriever
 from .chat.service import Chat
@@ -60,9 +63,10 @@ from .middleware import (
     started,
 )
 from .operations.health import HEALTH, Dependency, Health
-from .operations.metrics import EVENTS, METER, OUTBOX
+from .operations.metrics import EVENTS, METER, MODEL, OUTBOX, told
 from .parts import (
     embedding,
+    language_model,
     listening_step,
     mail_carrier,
     opening_log,
@@ -79,6 +83,7 @@ from .tidying import tidy
 
 if TYPE_CHECKING:
     from .limits.redis import RedisLimiter
+    from .upstream.llm import LLM
 
 declare(
     [
@@ -179,6 +184,8 @@ class Server:
         self._meter: Meter | None = None
         self._turns: Turns | None = None
         self._outbox: Outbox | None = None
+        self._llm: LLM | None = None
+        self._budget: Budget | None = None
         self._background: list[asyncio.Task[None]] = []
         self._reason = "SIGTERM"
         self.first = False
@@ -215,7 +222,11 @@ class Server:
         redis = Dependency("redis", None if shared is None else shared.ping)
         mail = Dependency("mail")
         others = [*([] if shared is None else [redis]), *([mail] if settings.smtp_host else [])]
-        health = self._health = Health(Dependency("database", watched.ping), events, group.started, others)
+        llm = self._llm = language_model(settings)
+        upstreams = {"llm": lambda: llm.state} if llm is not None else {}
+        health = self._health = Health(
+            Dependency("database", watched.ping), events, group.started, others, upstreams
+        )
         if shared is not None:
             await shared.open(redis.tell)
         elif settings.rate_limits and group.workers > 1 and self.first:
@@ -232,7 +243,7 @@ class Server:
         self._background = [
             asyncio.create_task(lag.watch(), name="loop-lag"),
             asyncio.create_task(beat(events, lag, lambda: _vitals(meter, health, outbox)), name="heartbeat"),
-            asyncio.create_task(_publish(events, meter, overload), name="publish"),
+            asyncio.create_task(_publish(events, meter, overload, llm), name="publish"),
         ]
 
         addresses = Addresses(settings.trusted_proxies, keys[0])
@@ -344,6 +355,8 @@ class Server:
         await asyncio.gather(*self._background, return_exceptions=True)
         if self._shared is not None:
             await self._shared.close()
+        # Half of what is left is the log's.
+        await self._let_the_model_go(max(1.0, (deadline - loop.time()) / 2))
         if self._health is not None and self._health.phase == "draining":
             log.info("server_stopped", uptime_seconds=self._health.uptime_seconds)
         drained = True
@@ -353,6 +366,17 @@ class Server:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(store.close(), max(1.0, deadline - loop.time()))
         return drained
+
+    async def _let_the_model_go(self, seconds: float) -> None:
+        """Close its connections, write what it was paid for, and tell the last figures."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                if self._llm is not None:
+                    await self._llm.close()
+                if self._budget is not None:
+                    await self._budget.close()
+        if self._events is not None and self._meter is not None:
+            self._events.publish(**told(self._meter, self._llm))
 
     async def _finish_requests(self, _: web.Application) -> None:
         """The door is closed: let what is in flight end by itself in good time; what does not is cancelled."""
@@ -370,7 +394,7 @@ class Server:
         retriever = FullTextRetriever(store)
         turns = self._turns = Turns(
             store=store,
-            chat=Chat(retriever, ExtractiveAnswerer()),
+            chat=Chat(retriever, self._answerer(store)),
             sessions=sessions,
             clock=wall_clock,
             report=report_exception,
@@ -382,6 +406,8 @@ class Server:
             asyncio.create_task(turns.run(), name="turns"),
             asyncio.create_task(tidy(jobs), name="tidy"),
         ]
+        if self._llm is not None:
+            app[MODEL] = self._llm
         app[TURNS] = turns
         app[CONVERSATIONS] = kept
 
@@ -394,11 +420,19 @@ class Server:
         app[BODY_SECONDS] = self.settings.request_body_seconds
         return app
 
+    def _answerer(self, store: Store) -> Answerer:
+        """Who writes the answers: the language model, or without one the documents themselves."""
+        if self._llm is None:
+            return ExtractiveAnswerer()
+        bounds = Bounds(self.settings.llm_daily_tokens, self.settings.llm_conversation_tokens)
+        self._budget = Budget(store, bounds)
+        return GenerativeAnswerer(self._llm, self._budget)
 
-async def _publish(events: EventLog, meter: Meter, overload: Overload) -> None:
+
+async def _publish(events: EventLog, meter: Meter, overload: Overload, llm: "LLM | None") -> None:
     """Each second: let the other workers know how this one is, so that any of them can answer for all; and see whether it is calm."""
     while True:
-        events.publish(inflight=meter.inflight, loop_lag_ms=meter.lag.last_ms)
+        events.publish(**told(meter, llm))
         overload.look()
         await asyncio.sleep(1)
 

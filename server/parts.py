@@ -18,6 +18,10 @@ from .origins import Origins
 from .settings import Settings
 from .steps import StepFailed, step
 from .store import migrate
+from .upstream.breaker import Tolerance
+from .upstream.endpoint import Model
+from .upstream.llm import LLM
+from .upstream.patience import Patience
 
 DEVELOPER = "chatkit@localhost"
 """Who a letter is from that nobody receives."""
@@ -96,6 +100,23 @@ def shared_limiter(settings: Settings) -> RedisLimiter | None:
     fix = "Correct REDIS_URL. Its packages come with: pip install 'chatkit[redis]'"
     with step("count in Redis", fix, ImportError, TypeError, ValueError):
         return RedisLimiter(settings.redis_url) if settings.redis_url else None
+
+
+def language_model(settings: Settings) -> LLM | None:
+    """The language model that the settings name, if they name one."""
+    if settings.llm_base_url is None:
+        return None
+    key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else ""
+    return LLM(
+        Model(settings.llm_base_url, (settings.llm_model or "").strip(), key, settings.llm_max_tokens),
+        Patience(
+            settings.llm_connect_seconds,
+            settings.llm_first_token_seconds,
+            settings.llm_between_tokens_seconds,
+            settings.llm_timeout_seconds,
+        ),
+        Tolerance(settings.llm_breaker_failures, settings.llm_breaker_seconds),
+    )
 
 
 def mail_carrier(settings: Settings) -> Carrier:

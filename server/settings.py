@@ -94,10 +94,6 @@ def _mail_address(value: str) -> str:
         raise ValueError("is not a mail address such as chat@example.com, without a name beside it") from None
 
 
-Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
-Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)]
-
-
 def _redis_url(value: str) -> str:
     parts = urlsplit(value)
     try:
@@ -111,6 +107,18 @@ def _redis_url(value: str) -> str:
     return value
 
 
+def _header(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("must be printable ASCII without spaces")
+    return value
+
+
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)]
+HeaderSecret = Annotated[
+    Annotated[SecretStr, AfterValidator(_header)] | None, BeforeValidator(lambda value: value or None)
+]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 MailAddress = Annotated[str, AfterValidator(_mail_address)]
 Host = Annotated[str, AfterValidator(_host)]
@@ -190,6 +198,45 @@ class Settings(BaseSettings):
     integration_test_mode: bool = Field(
         False,
         description="Opens `/test/faults/…`, which break things on purpose. Only on a loopback address.",
+    )
+    llm_base_url: BaseUrl | None = Field(
+        None,
+        description="Where a language model answers, by OpenAI's HTTP interface; without one, answers are passages of the documents.",
+        examples=["https://api.openai.com/v1"],
+    )
+    llm_api_key: HeaderSecret = Field(None, description="What opens that door, if it takes a key.")
+    llm_model: str | None = Field(None, description="The model's name there.", examples=["gpt-4o-mini"])
+    llm_timeout_seconds: float = Field(
+        60.0, gt=0, description="How long the language model may be waited for, for one answer in all."
+    )
+    llm_connect_seconds: float = Field(5.0, gt=0, description="How long a connection to it may take.")
+    llm_first_token_seconds: float = Field(
+        15.0,
+        gt=0,
+        description="How long its first token may take, from the call on, repeated calls included.",
+    )
+    llm_between_tokens_seconds: float = Field(
+        10.0, gt=0, description="How long each further token may take after the one before."
+    )
+    llm_max_tokens: int = Field(
+        1000, ge=0, description="How many tokens it may answer with; 0 leaves that to it."
+    )
+    llm_daily_tokens: int = Field(
+        0,
+        ge=0,
+        description="How many tokens may be paid for in a day (of UTC), by all workers together; 0 is no bound. After that passages "
+        "are told instead.",
+    )
+    llm_conversation_tokens: int = Field(
+        0, ge=0, description="How many tokens may be paid for in one conversation; 0 is no bound."
+    )
+    llm_breaker_failures: int = Field(
+        5, ge=1, description="After so many failures in a row the language model is left alone for a while."
+    )
+    llm_breaker_seconds: float = Field(
+        10.0,
+        gt=0,
+        description="For how long it is left alone at first; when it still fails after that, for longer, up to a minute.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="The least level that is written. `http_request` is written at any."
@@ -301,8 +348,9 @@ class Settings(BaseSettings):
     @property
     def fingerprint(self) -> str:
         """Six hex digits that change when any setting does."""
-        password = self.smtp_password.get_secret_value() if self.smtp_password else ""
-        text = self.model_dump_json() + "".join(self.secret_keys) + password
+        secrets = (self.smtp_password, self.llm_api_key)
+        hidden = [secret.get_secret_value() for secret in secrets if secret is not None]
+        text = self.model_dump_json() + "".join([*self.secret_keys, *hidden])
         return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
@@ -347,8 +395,10 @@ def masked(settings: Settings) -> dict[str, str]:
     shown: dict[str, str] = {}
     for name in Settings.model_fields:
         value = getattr(settings, name)
-        if isinstance(value, SecretStr):
-            shown[name.upper()] = f"(set: {len(settings.secret_keys)})" if name == "secret_key" else "(set)"
+        if name == "secret_key" and settings.secret_key is not None:
+            shown[name.upper()] = f"(set: {len(settings.secret_keys)})"
+        elif isinstance(value, SecretStr):
+            shown[name.upper()] = "(set)"
         elif isinstance(value, tuple):
             shown[name.upper()] = ",".join(map(str, value))
         else:
@@ -376,6 +426,8 @@ def _type_name(name: str) -> str:
         "smtp_host": "host",
         "smtp_tls": "starttls | tls | none",
         "from_email": "mail address",
+        "llm_base_url": "URL",
+        "llm_api_key": "secret",
         "log_ring_dir": "path",
     }
     plain: dict[object, str] = {int: "integer", float: "number", bool: "true | false", Path: "path"}
@@ -439,6 +491,7 @@ def _unsafe(settings: Settings) -> list[Problem]:
     if (found := dialects.problem(settings.database_url)) is not None:
         problems.append(Problem("DATABASE_URL", *found))
     problems += _unsafe_mail(settings)
+    problems += _half_a_model(settings)
     problems += [
         Problem("SECRET_KEY", why, _MAKE_KEY) for key in settings.secret_keys if (why := _weakness(key))
     ]
@@ -452,6 +505,14 @@ def _unfit_for_production(settings: Settings) -> list[Problem]:
         problems.append(Problem("INTEGRATION_TEST_MODE", "is on in production", "Turn it off."))
     if not settings.secret_keys:
         problems.append(Problem("SECRET_KEY", "is not set", _MAKE_KEY))
+    if settings.llm_base_url and not _is_private(settings.llm_base_url):
+        problems.append(
+            Problem(
+                "LLM_BASE_URL",
+                "is http:// to another network, where questions and the key could be read on the way",
+                "Use its https:// address.",
+            )
+        )
     if not settings.rate_limits:
         problems.append(Problem("RATE_LIMITS", "is off in production", "Turn it on."))
     if settings.workers > 1 and settings.redis_url is None:
@@ -509,6 +570,31 @@ def _unsafe_mail(settings: Settings) -> list[Problem]:
         fix = "Use starttls or tls, or unset SMTP_USER and SMTP_PASSWORD."
         problems.append(Problem("SMTP_TLS", "is none, which would send SMTP_PASSWORD in the clear", fix))
     return problems
+
+
+def _half_a_model(settings: Settings) -> list[Problem]:
+    """A language model is an address and a name."""
+    model = (settings.llm_model or "").strip()
+    if settings.llm_base_url and not model:
+        fix = "Name the model to ask there, such as LLM_MODEL=gpt-4o-mini"
+        return [Problem("LLM_MODEL", "is not set while LLM_BASE_URL is", fix)]
+    if model and not settings.llm_base_url:
+        fix = "Say where it answers, such as LLM_BASE_URL=https://api.openai.com/v1, or remove LLM_MODEL."
+        return [Problem("LLM_BASE_URL", "is not set while LLM_MODEL is", fix)]
+    return []
+
+
+def _is_private(url: str) -> bool:
+    """Whether `url` is encrypted, or its host on this machine or in a network of one's own; a name without a dot is no public one."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "https":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith((".local", ".internal", ".localhost"))
+    return address.is_private or address.is_loopback
 
 
 def _weakness(key: str) -> str:

@@ -66,6 +66,12 @@ PUBLISHED = {
     "queue_oldest_ms": "worst",
     "failing_ms": "worst",
     "loop_lag_ms": "worst",
+    "llm_calls": "counter",
+    "llm_failures": "counter",
+    "llm_retries": "counter",
+    "llm_tokens": "counter",
+    "llm_degraded": "counter",
+    "llm_open": "sum",
 }
 """What a worker tells of itself, and what several come to. Counters go on over restarts, and those of dead workers count too;
 of the living, gauges are added, or the worst one holds; some are nobody's but its own."""

@@ -28,7 +28,7 @@ def composer(store: Store, digester: Digester, clock: Clock, site: Callable[[], 
     """Writes the letters; `site` tells where visitors reach this server, where a link leads that is to lead nowhere else."""
 
     async def compose(letter: Letter) -> Message | None:
-        """The letter; None when it is not wanted any more. The token of one that was written before is void."""
+        """The letter; None when it is not wanted any more. A letter that was sent twice has two tokens, and either lets in, once."""
         token = minted(Purpose.VERIFICATION)
         async with store.writing("arm_verification") as connection:
             asked = await accounts.verification(connection, verification_id=letter.subject_id)

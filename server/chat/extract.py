@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .answer import Cited, Piece, Text
+from .answer import Cited, Earlier, Piece, Text
 from .matching import Matcher
 from .models import EXCERPT_LIMIT, SOURCES_LIMIT, Mode, Question, Source
 from .passages import SEPARATOR, Passage, Unit, excerpt, taken_apart
@@ -73,20 +73,34 @@ class ExtractiveAnswerer:
 
     model = MODEL
 
-    async def answer(self, question: Question, passages: Sequence[Passage]) -> AsyncGenerator[Piece]:
+    async def answer(
+        self,
+        question: Question,
+        passages: Sequence[Passage],
+        history: Sequence[Earlier] = (),  # noqa: ARG002 - the documents say the same, whatever was asked before
+        conversation: str | None = None,  # noqa: ARG002 - and cost nothing
+    ) -> AsyncGenerator[Piece]:
         """See `Answerer`."""
-        considered = _considered(passages)
-        if question.selected_text:
-            considered = [_selection(question, considered), *considered]
-        if not considered:
+        draft = drafted(question, passages)
+        if draft is None:
             yield Cited(())
             yield Text(NO_ANSWER)
             return
-        draft = _Draft(question, considered)
-        draft.choose(LENGTHS[question.mode])
         yield Cited(draft.sources())
         for piece in draft.told():
             yield Text(piece)
+
+
+def drafted(question: Question, passages: Sequence[Passage]) -> "Draft | None":
+    """What an answer to `question` rests on, and how the documents say it; None when they do not hold one."""
+    considered = _considered(passages)
+    if question.selected_text:
+        considered = [_selection(question, considered), *considered]
+    if not considered:
+        return None
+    draft = Draft(question, considered)
+    draft.choose(LENGTHS[question.mode])
+    return draft
 
 
 def _considered(passages: Sequence[Passage]) -> list[Passage]:
@@ -106,7 +120,7 @@ def _selection(question: Question, others: Sequence[Passage]) -> Passage:
     return replace(passage, score=1.0)
 
 
-class _Draft:
+class Draft:
     """One answer in the making. A place is the number of a passage and the position of a unit in it."""
 
     def __init__(self, question: Question, passages: Sequence[Passage]) -> None:
@@ -230,8 +244,12 @@ class _Draft:
             return float("inf")
         return max((self._worth[place] for place in self._chosen if place[0] == passage), default=0.0)
 
+    def cited(self) -> tuple[Passage, ...]:
+        """The passages that the answer rests on, in the order that its markers count."""
+        return tuple(self._passages[index] for index in self._cited)
+
     def sources(self) -> tuple[Source, ...]:
-        """What the answer rests on, in the order that its markers count."""
+        """The same, as the visitor sees them."""
         return tuple(self._source(index) for index in self._cited)
 
     def _source(self, index: int) -> Source:

@@ -35,7 +35,7 @@ from server.failures import report_exception
 from server.request import exchange, shown_token, somebody, visitor
 
 from .answer import Cited, Text
-from .models import Answer, DoneEvent, Metadata, Newcomer, Question, Source, SourcesEvent, TokenEvent
+from .models import Answer, DoneEvent, Newcomer, Question, SourcesEvent, TokenEvent
 from .service import Finished, Piece
 from .turns import CUT_OFF_MESSAGE, Taken, Turns
 
@@ -57,21 +57,9 @@ async def ask(request: web.Request) -> web.StreamResponse:
     """Answer one question; 200 with the answer and its sources."""
     question = await read_body(request, Question)
     taken = await _taken(request, question)
-    sources: tuple[Source, ...] = ()
-    text: list[str] = []
-    metadata: Metadata | None = None
-    async with aclosing(request.app[TURNS].follow(taken)) as pieces:
-        async for piece in pieces:
-            match piece:
-                case Cited():
-                    sources = piece.sources
-                case Text():
-                    text.append(piece.text)
-                case Finished():
-                    metadata = piece.metadata
-    assert metadata is not None, "an answer ends with `Finished`"
+    whole = await request.app[TURNS].whole(taken)
     return json_response(
-        Answer(answer="".join(text), sources=list(sources), metadata=metadata, **_place(taken))
+        Answer(answer=whole.text, sources=list(whole.sources), metadata=whole.metadata, **_place(taken))
     )
 
 

@@ -155,6 +155,11 @@ class Metadata(Reply):
     tokens_used: int = Field(
         ge=0, description="Tokens a language model was paid for; 0 without one.", examples=[0]
     )
+    degraded: bool = Field(
+        False,
+        description="Whether passages are told because the language model that should have written did not.",
+        examples=[False],
+    )
     retrieval_time_ms: float = Field(
         ge=0, description="Finding the passages, in milliseconds.", examples=[3.1]
     )

@@ -13,7 +13,8 @@ from .service import Finished, Piece
 class Running:
     """What is known of an answer, and who waits for more.
 
-    It ends with `metadata`, once it is whole, or with `error`. `followers` is how many wait for it.
+    It ends with `metadata`, once it is whole, or with `error`. `followers` is how many wait for it; `shown` is whether any of its text has
+    been told to one of them who shows it as it comes.
     """
 
     def __init__(self) -> None:
@@ -22,6 +23,7 @@ class Running:
         self.metadata: Metadata | None = None
         self.error: ChatKitError | None = None
         self.followers = 0
+        self.shown = False
         self._more = asyncio.Event()
 
     @property
@@ -38,6 +40,10 @@ class Running:
         """Write on."""
         self.text += text
         self._tell()
+
+    def begin_anew(self) -> None:
+        """Forget what was written, of which nothing was shown."""
+        self.text = ""
 
     def end(self, *, metadata: Metadata | None = None, error: ChatKitError | None = None) -> None:
         """Say that it is whole, or why it ends."""
@@ -63,6 +69,7 @@ class Running:
                     yield self.cited
                 elif len(self.text) > at:
                     text, at = self.text[at:], len(self.text)
+                    self.shown = True
                     yield Text(text)
                 elif self.error is not None:
                     raise self.error
@@ -73,3 +80,14 @@ class Running:
                     await more.wait()
         finally:
             self.followers -= 1
+
+    async def wait(self) -> None:
+        """Return when nothing more will come. Raises the error with which it ends."""
+        self.followers += 1
+        try:
+            while not self.ended:
+                await self._more.wait()
+        finally:
+            self.followers -= 1
+        if self.error is not None:
+            raise self.error

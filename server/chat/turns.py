@@ -16,10 +16,10 @@ import asyncio
 import contextlib
 import hashlib
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
 
@@ -35,7 +35,7 @@ from server.store import conversations, turns
 from server.store.engine import Store, StoreUnavailable
 from server.store.turns import CUT_OFF, DONE, RUNNING, Turn
 
-from .answer import Cited, Text
+from .answer import Cited, Earlier, StandIn, Text
 from .models import Metadata, Question, Source
 from .passages import excerpt
 from .running import Running
@@ -54,6 +54,8 @@ ALONE_SECONDS = 30.0
 """How long an answer is made on with nobody following it: a reload takes less, and whoever is gone for good costs no more than this."""
 ANSWER_LIMIT = 100_000
 """Characters; an answer that is longer has gone wrong."""
+HISTORY = 6
+"""How many earlier turns a language model is told of."""
 TITLE_LIMIT = 80
 CUT_OFF_MESSAGE = "The answer was cut off. Ask again to get all of it."
 
@@ -75,6 +77,14 @@ declare(
         )
     ]
 )
+
+
+class Whole(NamedTuple):
+    """An answer of which there is no more; `metadata` say whether that is all."""
+
+    sources: tuple[Source, ...]
+    text: str
+    metadata: Metadata
 
 
 class _Raced(Exception):
@@ -203,19 +213,35 @@ class Turns:
             async for piece in pieces:
                 yield piece
 
+    async def whole(self, taken: Taken) -> Whole:
+        """All of the answer, once there is no more of it. Raises what made a turn fail of which nothing was known."""
+        running, turn = taken.running, taken.turn
+        if running is not None:
+            await running.wait()
+            assert running.metadata is not None, "it ended without an error"
+            return Whole(running.cited.sources if running.cited else (), running.text, running.metadata)
+        while turn.state == RUNNING:
+            turn = await self._looked_at(turn, taken.visitor)
+        return Whole(_sources(turn), turn.answer, self._metadata(turn))
+
+    def _metadata(self, turn: Turn) -> Metadata:
+        """What is known of how an answer was made that has ended."""
+        if turn.metadata is None:
+            return _cut_off(self._chat.model)
+        return Metadata.model_validate_json(turn.metadata)
+
     async def _from_store(self, turn: Turn, visitor: Visitor, after: int | None) -> AsyncGenerator[Piece]:
         """The same for an answer that another process makes, or that has been made."""
         told, at = after is not None, after or 0
         while True:
             if turn.sources is not None and not told:
                 told = True
-                yield Cited(tuple(Source.model_validate(source) for source in orjson.loads(turn.sources)))
+                yield Cited(_sources(turn))
             if len(turn.answer) > at:
                 text, at = turn.answer[at:], len(turn.answer)
                 yield Text(text)
             if turn.state != RUNNING:
-                whole = None if turn.metadata is None else Metadata.model_validate_json(turn.metadata)
-                yield Finished(whole or _cut_off(self._chat.model))
+                yield Finished(self._metadata(turn))
                 return
             turn = await self._looked_at(turn, visitor)
 
@@ -242,7 +268,7 @@ class Turns:
 
     async def _made(self, turn: Turn, question: Question, running: Running) -> None:
         try:
-            metadata = await self._written(question, running)
+            metadata = await self._written(turn, question, running)
         except asyncio.CancelledError:
             reason: Reason = "stopped" if self._stopping else "alone"
             await asyncio.shield(self._broken_off(turn, running, reason, ServiceUnavailable(CUT_OFF_MESSAGE)))
@@ -256,11 +282,15 @@ class Turns:
         finally:
             del self._running[turn.id]
 
-    async def _written(self, question: Question, running: Running) -> Metadata:
+    async def _written(self, turn: Turn, question: Question, running: Running) -> Metadata:
         """Write the answer into `running`, and say what it took."""
-        async with aclosing(self._chat.stream(question)) as pieces:
+        history = await self._history(turn) if question.conversation_id is not None else ()
+        answer = self._chat.stream(question, history, turn.conversation, lambda: running.shown)
+        async with aclosing(answer) as pieces:
             async for piece in pieces:
                 match piece:
+                    case StandIn():
+                        running.begin_anew()
                     case Cited():
                         running.cite(piece)
                     case Text():
@@ -270,6 +300,14 @@ class Turns:
                     case Finished():
                         return piece.metadata
         raise AssertionError("a turn ends with `Finished`")
+
+    async def _history(self, turn: Turn) -> Sequence[Earlier]:
+        """What was asked and answered before in the turn's conversation, the latest last."""
+        async with self._store.reading("history") as connection:
+            before = await conversations.turns_of(connection, turn.conversation, HISTORY + 1)
+        return [
+            Earlier(one.question, one.answer) for one in before if one.id != turn.id and one.state == DONE
+        ]
 
     async def _done(self, turn: Turn, running: Running, metadata: Metadata) -> None:
         try:
@@ -318,7 +356,9 @@ class Turns:
         async with self._store.writing("write_turns") as connection:
             until = self._clock() + ALIVE_MS
             for turn, running in going_on.items():
-                await turns.write(connection, turn, **_known(running, RUNNING, None), alive_until=until)
+                # What nobody was shown may still be taken back, so nobody else is shown it either.
+                known = _known(running, RUNNING, None) if running.shown else {}
+                await turns.write(connection, turn, **known, alive_until=until)
 
     async def close(self) -> None:
         """End what is running, and keep what there is of it."""
@@ -326,6 +366,11 @@ class Turns:
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+
+def _sources(turn: Turn) -> tuple[Source, ...]:
+    """What an answer rests on, as far as is known."""
+    return tuple(Source.model_validate(source) for source in orjson.loads(turn.sources or "[]"))
 
 
 def _cut_off(model: str) -> Metadata:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StringConstraints
 
 from server.chat.models import EXCERPT_LIMIT, Source
 from server.chat.words import printable
@@ -19,7 +19,9 @@ def _title(text: str) -> str:
     return shown
 
 
-Title = Annotated[str, AfterValidator(_title)]
+Title = Annotated[
+    str, StringConstraints(min_length=1, max_length=TITLE_LIMIT, pattern=r"\S"), AfterValidator(_title)
+]
 
 _ID = Field(
     pattern=ID_FORM, description="As an answer gave it.", examples=["3f0c8f0e8a3f4f6e9a550d3c5c8a1f11"]
@@ -30,15 +32,13 @@ class SaveRequest(Body):
     """Which conversation is kept for good."""
 
     conversation_id: str = _ID
-    title: Title | None = Field(
-        None, max_length=TITLE_LIMIT, description="What it is called from now on.", examples=["Tracing"]
-    )
+    title: Title | None = Field(None, description="What it is called from now on.", examples=["Tracing"])
 
 
 class RenameRequest(Body):
     """What a conversation is called from now on."""
 
-    title: Title = Field(max_length=TITLE_LIMIT, description="On one line.", examples=["Tracing"])
+    title: Title = Field(description="On one line.", examples=["Tracing"])
 
 
 class ListQuery(Body):

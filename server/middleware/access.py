@@ -69,6 +69,12 @@ declare(
                 "db_calls": Field("how many times it was asked"),
                 "retrieval_ms": Field("time to find passages"),
                 "generation_ms": Field("time to make the answer"),
+                "llm_ms": Field("time spent waiting for the language model"),
+                "llm_first_token_ms": Field("how much of it until its first token"),
+                "llm_retries": Field("how many times the call to it was made again"),
+                "upstream_request_id": Field(
+                    "the language model's own ID for the call, if it looks like one"
+                ),
                 "first_token_ms": Field("from the request to the first token of a streamed answer"),
                 "limit": Field("the policy that refused it as too often"),
                 "limited_by": Field("whose limit that was: `user`, `session`, `address` or `email`"),

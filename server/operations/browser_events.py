@@ -64,6 +64,7 @@ class BrowserEvent(Body):
     properties: dict[Name, Value] = Described(
         {},
         max_length=PROPERTIES,
+        json_schema_extra={"additionalProperties": False},
         description=f"At most {PROPERTIES} more facts: short texts, numbers, true or false.",
         examples=[{"position": 2}],
     )

@@ -9,36 +9,20 @@ Only the database decides whether the server is well: without any other dependen
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 from aiohttp import web
 from pydantic import BaseModel
 
-from pipeline.catalogue import Event, Field, declare
 from pipeline.eventlog import EventLog
-from pipeline.log import log
 from server.answers import json_response
+from server.dependencies import State, tell_of_state
 
 FRESH_SECONDS = 2.0
 PATIENCE_SECONDS = 0.4
 
-declare(
-    [
-        Event(
-            "dependency_state_changed",
-            "WARNING",
-            "Something that the server depends on went away or came back.",
-            {
-                "dependency": Field("`database`, `mail` or `redis`"),
-                "state": Field("`connected` or `disconnected`"),
-                "reason": Field("why: the type of the exception, or `timeout`"),
-            },
-        )
-    ]
-)
-
 Phase = Literal["starting", "serving", "draining"]
-State = Literal["connected", "disconnected", "unknown"]
 
 
 class Dependency:
@@ -76,7 +60,7 @@ class Dependency:
             changed = self.connected is not None or not connected
             self.connected = connected
             if changed:
-                log.warning("dependency_state_changed", dependency=self.name, state=self.state, reason=reason)
+                tell_of_state(self.name, connected=connected, reason=reason)
 
     async def _run(self, probe: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -93,17 +77,24 @@ class Dependency:
 class Health:
     """The server's own account of itself. `phase` is set by who starts and stops it; `started` is of the monotonic clock.
 
-    `others` are dependencies without which it still serves: their state is told and decides nothing.
+    `others` are dependencies without which it still serves, and `upstreams` say how they are when asked: their state is told and decides
+    nothing.
     """
 
     def __init__(
-        self, database: Dependency, events: EventLog, started: float, others: Sequence[Dependency] = ()
+        self,
+        database: Dependency,
+        events: EventLog,
+        started: float,
+        others: Sequence[Dependency] = (),
+        upstreams: Mapping[str, Callable[[], State]] = MappingProxyType({}),
     ) -> None:
         self.phase: Phase = "starting"
         self.started = started
         self._database = database
         self._others = others
         self._events = events
+        self._upstreams = upstreams
 
     @property
     def uptime_seconds(self) -> int:
@@ -124,11 +115,12 @@ class Health:
 
     def dependencies(self) -> Mapping[str, State]:
         """The last known state of each dependency."""
-        return {dependency.name: dependency.state for dependency in (self._database, *self._others)}
+        return {self._database.name: self._database.state, **self.others()}
 
     def others(self) -> Mapping[str, State]:
         """The same, without the database."""
-        return {dependency.name: dependency.state for dependency in self._others}
+        states = {dependency.name: dependency.state for dependency in self._others}
+        return states | {name: state() for name, state in self._upstreams.items()}
 
     async def obstacles(self) -> list[str]:
         """Why no traffic should come here now; empty when it should."""

@@ -4,7 +4,7 @@ One address, two languages: whoever asks for Prometheus' or OpenMetrics' format 
 browser get JSON. The figures are those of the log: each comes from an `http_request` event.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -16,6 +16,7 @@ from server import VERSION
 from server.answers import json_response
 from server.mail.outbox import Outbox
 from server.middleware.access import Meter
+from server.upstream.llm import LLM
 
 from .accept import preferred
 from .health import HEALTH
@@ -23,6 +24,8 @@ from .health import HEALTH
 EVENTS = web.AppKey("events", EventLog)
 METER = web.AppKey("meter", Meter)
 OUTBOX = web.AppKey("outbox", Outbox)
+MODEL = web.AppKey("model", LLM)
+"""There when a language model is asked."""
 
 JSON = "application/json"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -71,6 +74,18 @@ def figures(app: web.Application) -> dict[str, Any]:
             "waiting": app[OUTBOX].waiting,
             "oldest_seconds": round(app[OUTBOX].oldest_seconds, 2),
         },
+        **({"llm": _llm(app[MODEL], workers)} if MODEL in app else {}),
+    }
+
+
+def _llm(llm: LLM, workers: Mapping[str, float]) -> dict[str, Any]:
+    """What all workers have asked of the model; the breaker is this worker's, as each has its own."""
+    return {
+        "state": llm.state,
+        "breaker": llm.breaker.state,
+        "retry_seconds": round(llm.breaker.retry_seconds, 2),
+        "workers_open": int(workers["llm_open"]),
+        **{name: int(workers[f"llm_{name}"]) for name in _LLM_COUNTS},
     }
 
 
@@ -84,10 +99,23 @@ _COUNTS = (
 )
 
 
+_LLM_COUNTS = {
+    "calls": "Calls to the language model.",
+    "failures": "Calls to it that failed.",
+    "retries": "Calls to it that were made again.",
+    "tokens": "Tokens that it was paid for.",
+    "degraded": "Answers that it should have written and did not, or not to their end.",
+}
+
+
+def told(meter: Meter, llm: LLM | None) -> dict[str, float]:
+    """What this worker tells the others of itself, beside how its log is."""
+    return {"inflight": meter.inflight, "loop_lag_ms": meter.lag.last_ms, **(llm.figures() if llm else {})}
+
+
 def _windows(app: web.Application) -> Windows:
     """The figures of all workers, this one's up to now."""
-    meter = app[METER]
-    app[EVENTS].publish(inflight=meter.inflight, loop_lag_ms=meter.lag.last_ms)
+    app[EVENTS].publish(**told(app[METER], app.get(MODEL)))
     return app[EVENTS].figures()
 
 
@@ -181,4 +209,12 @@ class _Collector:
         }
         for name, help_text in counters.items():
             yield core.CounterMetricFamily(f"chatkit_log_{name}", help_text, value=workers[name])
+        if MODEL in self._app:
+            yield core.GaugeMetricFamily(
+                "chatkit_llm_breakers_open",
+                "Workers that leave the language model alone because it kept failing.",
+                value=workers["llm_open"],
+            )
+            for name, help_text in _LLM_COUNTS.items():
+                yield core.CounterMetricFamily(f"chatkit_llm_{name}", help_text, value=workers[f"llm_{name}"])
         yield core.InfoMetricFamily("chatkit", "The server.", value={"version": VERSION})

@@ -59,23 +59,26 @@ async def ask(connection: "AsyncConnection", verification: Mapping[str, Any]) ->
 
 
 async def arm(connection: "AsyncConnection", verification_id: str, digest: str, expires_at: int) -> None:
-    """Have the verification spent by the token with this digest, and by no earlier one, until `expires_at`."""
-    from .tables import verifications as table
+    """Have the verification spent also by the token with this digest, until `expires_at`."""
+    from .tables import verification_tokens, verifications
 
-    await connection.execute(
-        table.update()
-        .where(table.c.id == verification_id, table.c.spent_at.is_(None))
-        .values(digest=digest, expires_at=expires_at)
-    )
+    row = {"digest": digest, "verification": verification_id, "expires_at": expires_at}
+    await connection.execute(verification_tokens.insert(), row)
+    armed = verifications.update().where(verifications.c.id == verification_id)
+    await connection.execute(armed.values(expires_at=expires_at))
 
 
 async def spend(connection: "AsyncConnection", digests: Sequence[str], now: int) -> Verification | None:
     """Spend the verification of a token with one of `digests`; None when there is none that can be spent now."""
+    from sqlalchemy import select
+
+    from .tables import verification_tokens as tokens
     from .tables import verifications as table
 
+    held = select(tokens.c.verification).where(tokens.c.digest.in_(digests), tokens.c.expires_at > now)
     spent = (
         table.update()
-        .where(table.c.digest.in_(digests), table.c.spent_at.is_(None), table.c.expires_at > now)
+        .where(table.c.id.in_(held), table.c.spent_at.is_(None))
         .values(spent_at=now)
         .returning(*_verification())
     )
@@ -89,9 +92,11 @@ async def verification(
     """The verification with that ID, or with a token of one of `digests`, whatever has become of it."""
     from sqlalchemy import select
 
+    from .tables import verification_tokens as tokens
     from .tables import verifications as table
 
-    which = table.c.digest.in_(digests) if digests else table.c.id == verification_id
+    known = select(tokens.c.verification).where(tokens.c.digest.in_(digests))
+    which = table.c.id.in_(known) if digests else table.c.id == verification_id
     row = (await connection.execute(select(*_verification()).where(which))).one_or_none()
     return None if row is None else Verification(*row)
 
@@ -131,7 +136,8 @@ def _open_session(database: str) -> Any:
     from .portable import insert
     from .tables import sessions as table
 
-    return insert(database, table).on_conflict_do_nothing(index_elements=["id"])
+    # Whatever it clashes with: two who make the same one at the same moment may meet at its digest first.
+    return insert(database, table).on_conflict_do_nothing()
 
 
 async def session(connection: "AsyncConnection", digests: Sequence[str]) -> Session | None:

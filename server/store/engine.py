@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from pipeline.catalogue import Event, Field, declare
 from pipeline.context import measure
-from pipeline.log import log
+from server.dependencies import Outcome, tell_of_call
 from server.errors import ServiceUnavailable
 
 from . import texts
@@ -19,25 +18,6 @@ from .dialects import Fetch, dialect_of
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
-
-declare(
-    [
-        Event(
-            "dependency_call",
-            "WARNING",
-            "A call to something that the server depends on failed or took long; what went well leaves no event.",
-            {
-                "dependency": Field("`database`, `mail` or `redis`"),
-                "operation": Field("what was asked of it"),
-                "duration_ms": Field("milliseconds"),
-                "outcome": Field("`failed` or `slow`"),
-                "status": Field(
-                    "its own code for the failure, such as `SQLITE_BUSY`, PostgreSQL's `57P01` or `POOL_EXHAUSTED`"
-                ),
-            },
-        )
-    ]
-)
 
 SLOW_MS = 500.0
 """A use of the database that takes longer than this many milliseconds is worth an event."""
@@ -114,13 +94,7 @@ class Store:
         async with self.fetching("ping") as fetch:
             await fetch(self.dialect.PING, ())
         if not self.exists():
-            log.warning(
-                "dependency_call",
-                dependency="database",
-                operation="ping",
-                outcome="failed",
-                status="FILE_GONE",
-            )
+            tell_of_call("database", "ping", "failed", status="FILE_GONE")
             raise StoreUnavailable
 
     async def close(self) -> None:
@@ -144,14 +118,8 @@ class Store:
             measure(db_ms=duration_ms, db_calls=1)
             # What somebody waits for at a terminal may take its time.
             if status is not None or (duration_ms > SLOW_MS and not self._patient):
-                log.warning(
-                    "dependency_call",
-                    dependency="database",
-                    operation=operation,
-                    duration_ms=duration_ms,
-                    outcome="failed" if status else "slow",
-                    status=status,
-                )
+                outcome: Outcome = "failed" if status else "slow"
+                tell_of_call("database", operation, outcome, status=status, duration_ms=duration_ms)
 
     def _failure(self, error: Exception) -> str | None:
         """What the log says of `error` when it means "not now"; None when it is anything else, such as a bug."""

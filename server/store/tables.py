@@ -97,9 +97,23 @@ verifications = Table(
     Column("page_url", String(2048), comment="where the link leads back to, or null"),
     Column("consented_at", BigInteger, comment="null when nobody ever consented: then no letter is sent"),
     Column("requested_at", BigInteger, nullable=False),
-    Column("digest", String(64), unique=True, comment="of the token in the newest letter, or null"),
-    Column("expires_at", BigInteger, comment="null until a letter is written"),
-    Column("spent_at", BigInteger, comment="null until somebody came with the token"),
+    Column("expires_at", BigInteger, comment="of the newest token; null until a letter is written"),
+    Column("spent_at", BigInteger, comment="null until somebody came with a token"),
+)
+
+verification_tokens = Table(
+    "verification_tokens",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column(
+        "verification",
+        String(32),
+        ForeignKey("verifications.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+        comment="each attempt at its letter has a token of its own, and all of them hold",
+    ),
+    Column("expires_at", BigInteger, nullable=False),
 )
 
 sessions = Table(
@@ -169,4 +183,14 @@ turns = Table(
         comment="while it is running: when to take its maker for dead",
     ),
     UniqueConstraint("visitor", "message_id"),
+)
+
+llm_usage = Table(
+    "llm_usage",
+    metadata,
+    Column(
+        "scope", String(160), primary_key=True, comment="`day:2026-01-31` (UTC) or `conversation:` and its ID"
+    ),
+    Column("tokens", BigInteger, nullable=False, comment="how many a language model was paid for"),
+    Column("updated_at", String(24), nullable=False, comment="UTC, as in the log"),
 )

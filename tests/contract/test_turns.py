@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from server.accounts.sessions import Sessions
 from server.accounts.tokens import Digester, Purpose, minted
 from server.accounts.visitor import Visitor
 from server.chat import turns as turning
-from server.chat.answer import Cited, Text
+from server.chat.answer import BrokeOff, Cited, Earlier, StandIn, Text
 from server.chat.models import Metadata, Question, Source
 from server.chat.passages import Passage
 from server.chat.retrieval import Retriever
@@ -42,10 +43,12 @@ class Model:
     def __init__(self, pause: float = 0.0, failure: Exception | None = None, after: int = len(TEXTS)) -> None:
         self.pause, self.failure, self.after = pause, failure, after
         self.calls = 0
+        self.history: Sequence[Earlier] = ()
         self.stopped = 0
 
-    async def answer(self, _question: Question, _passages: Sequence[Passage]) -> AsyncGenerator[Cited | Text]:
+    async def answer(self, *told: Any) -> AsyncGenerator[Cited | Text]:
         self.calls += 1
+        self.history = told[2]
         try:
             yield Cited((SOURCE,))
             for number, text in enumerate(TEXTS):
@@ -240,12 +243,56 @@ async def test_what_breaks_midway_tells_who_is_there_why_and_keeps_what_there_wa
     assert model.calls == 1
 
 
+async def test_who_waits_for_the_whole_gets_it_once_it_is_there(process: Process, token: str) -> None:
+    model = Model(pause=0.005)
+    turns, other = process(model), process(model)
+    taken = await turns.take(_question(), None, token)
+    seen = await other.take(_question(), None, token)
+    whole, elsewhere = await asyncio.gather(turns.whole(taken), other.whole(seen))
+    assert (whole.text, whole.sources, whole.metadata.cut_off) == (WHOLE, (SOURCE,), False)
+    assert (elsewhere, model.calls) == (whole, 1)
+
+
+class Breaks(Model):
+    """Breaks off after some words, and has something to be told instead."""
+
+    async def answer(self, *_: Any) -> AsyncGenerator[Cited | Text]:
+        self.calls += 1
+        yield Cited((SOURCE,))
+        for text in TEXTS[:3]:
+            await asyncio.sleep(0.02)
+            yield Text(text)
+        raise BrokeOff([StandIn("extractive", "llm_cut_off"), Text("The documents say so.")])
+
+
+async def test_a_model_that_breaks_off_unseen_costs_only_its_words(process: Process, token: str) -> None:
+    turns = process(Breaks())
+    whole = await turns.whole(await turns.take(_question(), None, token))
+    assert (whole.text, whole.metadata.model, whole.metadata.degraded) == (
+        "The documents say so.",
+        "extractive",
+        True,
+    )
+    later = process(Model())
+    assert (await later.whole(await later.take(_question(), None, token))).text == whole.text
+
+
+async def test_a_model_that_breaks_off_before_somebodys_eyes_is_cut_off(process: Process, token: str) -> None:
+    turns = process(Breaks())
+    taken = await turns.take(_question(), None, token)
+    with pytest.raises(BrokeOff):
+        await _all(turns, taken)
+    later = process(Model())
+    pieces = await _all(later, await later.take(_question(), None, token))
+    assert (_text(pieces), _end(pieces).cut_off) == ("".join(TEXTS[:3]), True)
+
+
 async def test_a_stop_keeps_what_there_was_and_says_so(process: Process, token: str) -> None:
     turns = process(Model(pause=0.02))
     taken = await turns.take(_question(), None, token)
     following = asyncio.create_task(_all(turns, taken))
     assert taken.running is not None
-    while not taken.running.text:
+    while not taken.running.shown:
         await asyncio.sleep(0.02)
     await turns.close()
     with pytest.raises(ServiceUnavailable, match="cut off"):
@@ -264,6 +311,7 @@ async def test_an_answer_whose_maker_died_is_cut_off_where_it_was_last_kept(
     model = Model(pause=0.3)
     turns = process(model)
     taken = await turns.take(_question(), None, token)
+    watching = asyncio.create_task(_all(turns, taken))
     while not await _kept(database, taken):
         await asyncio.sleep(0.05)
     # As a `kill -9` leaves it: nobody writes any more, and nobody says that it is over.
@@ -274,6 +322,7 @@ async def test_an_answer_whose_maker_died_is_cut_off_where_it_was_last_kept(
     assert WHOLE.startswith(_text(pieces))
     assert _text(pieces)
     assert model.calls == 1
+    watching.cancel()
 
 
 async def _kept(store: Store, taken: Taken) -> str:
@@ -313,13 +362,15 @@ async def test_questions_of_one_conversation_stand_in_the_order_asked(
 ) -> None:
     from server.store import conversations
 
-    turns = process(Model())
+    model = Model()
+    turns = process(model)
     first = await turns.take(_question("m1", "The first?"), None, token)
     await _all(turns, first)
     second = await turns.take(
         _question("m2", "The second?", conversation_id=first.turn.conversation), first.visitor, token
     )
     await _all(turns, second)
+    assert model.history == [Earlier("The first?", WHOLE)]
     async with database.reading("test") as connection:
         found = await conversations.turns_of(connection, first.turn.conversation, 10)
     assert [(turn.question, turn.answer, turn.state) for turn in found] == [

@@ -20,9 +20,20 @@ from contextlib import contextmanager
 from threading import Thread
 
 from pipeline.segments import MAX_LIVE, live_segments
-from tests.docs.asking import WELL_SECONDS, ask, ask_question, get, until_counted, until_ready, until_unready
+from tests.docs.asking import (
+    WELL_SECONDS,
+    ask,
+    ask_a_question,
+    ask_question,
+    get,
+    until_counted,
+    until_ready,
+    until_unready,
+)
+from tests.docs.models import BREAKER_FAILURES, asking
 from tests.harness import ServerProcess, exchange, free_port
 from tests.mailbox import open_mailbox
+from tests.model_endpoint import refuses, serving
 from tests.postgres import Postgres
 from tests.redis import redis_running
 
@@ -40,6 +51,7 @@ def exception(server: ServerProcess) -> Iterator[None]:
 def question(server: ServerProcess) -> Iterator[None]:
     """Nothing is wrong: a visitor asked something, and quotes this Reference ID."""
     ask_question(server, X_Request_ID="7d3f2b1c-8a4e-4c55-9d0e-2f6f1b9a3c10")
+    ask_a_question(server)
     yield
 
 
@@ -409,6 +421,22 @@ def _documents_in_postgresql(server: ServerProcess) -> Generator[Postgres]:
         database.close()
 
 
+def with_a_model(server: ServerProcess) -> Iterator[None]:
+    """Nothing is wrong: answers are written by a language model, and a visitor has asked."""
+    with serving() as model, _started_with(server, **asking(model)):
+        ask_a_question(server)
+        yield
+
+
+def model_down(server: ServerProcess) -> Iterator[None]:
+    """The language model answers 503, whoever asks; visitors asked until it was left alone, and then once more."""
+    with serving() as model, _started_with(server, **asking(model)):
+        model.usually = refuses(503, Retry_After="60")
+        for _ in range(BREAKER_FAILURES + 1):
+            ask_a_question(server)
+        yield
+
+
 def plain_http(server: ServerProcess) -> Iterator[None]:
     """The server runs in production, and is asked without the proxy that ends TLS."""
     host, port = server.address
@@ -449,6 +477,7 @@ FAULTS: dict[str, Fault] = {
         loop_blocked,
         mail_server_gone,
         mailbox_unknown,
+        model_down,
         no_documents,
         no_room_for_figures,
         on_postgresql,
@@ -468,6 +497,7 @@ FAULTS: dict[str, Fault] = {
         stopped,
         too_many_segments,
         two_workers,
+        with_a_model,
         worker_killed,
     )
 }

@@ -25,6 +25,7 @@ TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MUL
 SETTINGS = {name for name, _, _, _ in table()}
 IN_THE_LOG = re.compile(
     r"SQLITE_[A-Z]+|POOL_EXHAUSTED|FILE_GONE|NAME_NOT_RESOLVED|CONNECTION_FAILED|CONNECTION_CLOSED|TLS_FAILED|WRONG_ENCODING|BAD_ADDRESS"
+    r"SQLITE_[A-Z]+|POOL_EXHAUSTED|FILE_GONE|[A-Z_]+_TIMEOUT|CONNECT_FAILED|TLS_FAILED|CUT_OFF|NOT_A_STREAM|BAD_JSON|ERROR_OBJECT"
 )
 """Names in capitals that are no settings."""
 

@@ -259,6 +259,59 @@ def test_postgresql_without_its_driver_is_refused_with_the_command_that_installs
     assert "pip install 'chatkit[postgres]'" in problem.fix
 
 
+MODEL = {"LLM_BASE_URL": "https://api.example.com/v1/", "LLM_MODEL": "m"}
+
+
+def test_a_language_model_is_an_address_and_a_name(given: Any) -> None:
+    given(LLM_BASE_URL=MODEL["LLM_BASE_URL"])
+    assert refused().keys() == {"LLM_MODEL"}
+    given(LLM_MODEL=" ")
+    assert refused().keys() == {"LLM_MODEL"}
+    given(LLM_MODEL="m")
+    assert load().llm_base_url == "https://api.example.com/v1"
+
+
+def test_a_model_without_an_address_is_refused(given: Any) -> None:
+    given(LLM_MODEL="m")
+    assert refused().keys() == {"LLM_BASE_URL"}
+
+
+@pytest.mark.parametrize("key", ["sk-hunter2pw\nX-Other: 1", "sk hunter2pw", "sk-hunter2pw-\u00e9"])
+def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(given: Any, key: str) -> None:
+    given(**MODEL, LLM_API_KEY=key)
+    with pytest.raises(SettingsError) as error:
+        load()
+    assert [problem.setting for problem in error.value.problems] == ["LLM_API_KEY"]
+    assert "hunter2pw" not in str(error.value.problems)
+
+
+@pytest.mark.parametrize("host", ["api.example.com", "8.8.8.8", "[2001:4860:4860::8888]"])
+def test_production_refuses_to_send_questions_in_the_clear_to_another_network(given: Any, host: str) -> None:
+    given(**MODEL | {"LLM_BASE_URL": f"http://{host}:11434/v1"})
+    assert load().llm_model == "m"
+    given(**PRODUCTION)
+    assert refused().keys() == {"LLM_BASE_URL"}
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "[::1]", "localhost", "10.1.2.3", "192.168.0.9", "ollama", "gpu.internal"]
+)
+def test_production_allows_plain_http_to_a_model_of_ones_own(given: Any, host: str) -> None:
+    given(**PRODUCTION, **MODEL | {"LLM_BASE_URL": f"http://{host}:11434/v1"})
+    assert load().llm_base_url == f"http://{host}:11434/v1"
+
+
+def test_the_models_key_is_hidden_and_counts_for_the_hash(given: Any) -> None:
+    given(**MODEL, LLM_API_KEY="sk-hunter2pw")
+    settings = load()
+    assert masked(settings)["LLM_API_KEY"] == "(set)"
+    assert "hunter2pw" not in json.dumps(masked(settings)) + repr(settings)
+    given(LLM_API_KEY="")
+    assert (load().llm_api_key, masked(load())["LLM_API_KEY"]) == (None, "")
+    given(LLM_API_KEY="sk-other")
+    assert load().fingerprint != settings.fingerprint
+
+
 def test_the_hash_of_the_settings_changes_with_any_of_them(given: Any) -> None:
     seen = {load().fingerprint}
     for name, value in {"PORT": "81", "SECRET_KEY": GOOD_KEY, "CORS_ORIGINS": "https://a.example"}.items():

@@ -1,7 +1,7 @@
 """The chat over HTTP: one answer, the same answer as a stream, and every way in which either can end."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +20,7 @@ from server.chat.answer import Answerer, Cited, Piece, Text
 from server.chat.extract import NO_ANSWER, ExtractiveAnswerer
 from server.chat.handlers import TURNS, ask, ask_stream
 from server.chat.ingest import ingest
-from server.chat.models import Answer, Question
-from server.chat.passages import Passage
+from server.chat.models import Answer
 from server.chat.retrieval import FullTextRetriever
 from server.chat.service import Chat
 from server.chat.turns import Turns
@@ -248,7 +247,7 @@ class _Scripted:
         self._forever = forever
         self.stopped = asyncio.Event()
 
-    async def answer(self, _question: Question, _passages: Sequence[Passage]) -> AsyncGenerator[Piece]:
+    async def answer(self, *_: Any) -> AsyncGenerator[Piece]:
         try:
             yield Cited(())
             while True:

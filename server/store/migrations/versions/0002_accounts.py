@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Make the three tables."""
+    """Make the tables."""
     op.create_table(
         "accounts",
         sa.Column("id", sa.String(32), primary_key=True),
@@ -24,9 +24,20 @@ def upgrade() -> None:
         sa.Column("page_url", sa.String(2048)),
         sa.Column("consented_at", sa.BigInteger),
         sa.Column("requested_at", sa.BigInteger, nullable=False),
-        sa.Column("digest", sa.String(64), unique=True),
         sa.Column("expires_at", sa.BigInteger),
         sa.Column("spent_at", sa.BigInteger),
+    )
+    op.create_table(
+        "verification_tokens",
+        sa.Column("digest", sa.String(64), primary_key=True),
+        sa.Column(
+            "verification",
+            sa.String(32),
+            sa.ForeignKey("verifications.id", ondelete="CASCADE"),
+            nullable=False,
+            index=True,
+        ),
+        sa.Column("expires_at", sa.BigInteger, nullable=False),
     )
     op.create_table(
         "sessions",
@@ -44,5 +55,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Forget everybody."""
-    for table in ("sessions", "verifications", "accounts"):
+    for table in ("sessions", "verification_tokens", "verifications", "accounts"):
         op.drop_table(table)
