@@ -15,6 +15,14 @@ ID_FORM = r"^[0-9a-f]{32}$"
 PAGE_URL_LIMIT = 2_048
 
 
+# A host as browsers send it, in ASCII, perhaps a port, and whatever a page's address may go on with.
+_PAGE = (
+    r"^https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
+    r"(?::(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5]?[0-9]{1,4}))?"
+    r"(?:[/?#][^\s\x00-\x20\x7f]*)?$"
+)
+
+
 def _page(url: str) -> str:
     problem = ValueError("Must be the http or https address of a page")
     try:
@@ -28,7 +36,7 @@ def _page(url: str) -> str:
 
 PageUrl = Annotated[
     str,
-    StringConstraints(max_length=PAGE_URL_LIMIT, pattern=r"^https?://[^\s\x00-\x20\x7f]+$"),
+    StringConstraints(max_length=PAGE_URL_LIMIT, pattern=_PAGE),
     AfterValidator(_page),
 ]
 """The address of a page, fit to be taken apart."""
