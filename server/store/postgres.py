@@ -135,6 +135,11 @@ def upsert(table: "Table", row: Mapping[str, Any]) -> "Insert":
 
 def failure(error: BaseException) -> str | None:
     """See `Dialect`: an SQLSTATE, or a name of the system's such as ``ECONNREFUSED``."""
+    from sqlalchemy.exc import InvalidRequestError
+
+    # So the pool gives up when connections are closed as quickly as it opens them; of a subclass it would be a bug.
+    if type(error) is InvalidRequestError and str(error) == "This connection is closed":
+        return "CONNECTION_CLOSED"
     return status_of(error)
 
 

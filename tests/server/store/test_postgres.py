@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from server.store import postgres as side
 from server.store.engine import Store, StoreUnavailable
@@ -355,6 +355,19 @@ async def test_connections_that_were_closed_while_nobody_used_them_cost_no_reque
     with events() as written:
         await asyncio.gather(*(_asked(store, "SELECT 1") for _ in range(4)))
     assert written == []
+
+
+async def test_connections_that_are_closed_as_quickly_as_they_are_opened_are_an_outage(store: Store) -> None:
+    def close(connection: Any, _: object) -> None:
+        connection.driver_connection.terminate()
+
+    event.listen(store.engine.sync_engine, "connect", close)
+    for use in (store.fetching, store.reading, store.writing):
+        with failing("CONNECTION_CLOSED"):
+            async with use("test"):
+                raise AssertionError  # it was let in
+    event.remove(store.engine.sync_engine, "connect", close)
+    await store.ping()
 
 
 async def test_a_connection_that_is_closed_in_the_middle_of_a_statement_is_an_outage_of_one_request(
