@@ -163,7 +163,7 @@ async def test_a_mail_server_that_comes_back_gets_every_letter_at_once(
             for _ in range(5):  # one at a time finds that it is still down
                 before = len(named(written, "email_delayed"))
                 await until(lambda before=before: len(named(written, "email_delayed")) > before)  # type: ignore[misc]
-                clock.now += 31
+                clock.now += 61
             attempts = len(named(written, "email_delayed"))
             assert attempts < AT_ONCE + 8
             mailbox.does = {}
@@ -176,6 +176,25 @@ async def test_a_mail_server_that_comes_back_gets_every_letter_at_once(
     failed = named(written, "dependency_call")
     assert {event["dependency"] for event in failed} == {"mail"}
     assert {event["status"] for event in failed} == {"421 4.3.2"}
+
+
+async def test_the_first_letter_that_goes_through_brings_forward_what_was_put_off_for_minutes(
+    post: Post, mailbox: Mailbox, clock: Clock
+) -> None:
+    mailbox.does = {"greeting": "421 4.3.2 Down"}
+    outbox = post.outbox(clock=clock)
+    with events() as written:
+        async with running(outbox):
+            await post.put(outbox, "Old")
+            for attempts in range(1, 9):
+                await until(lambda attempts=attempts: len(told_of(written)) == attempts)  # type: ignore[misc]
+                clock.now += 0 if attempts == 8 else told_of(written)[-1]["next_attempt_seconds"] + 61
+            assert told_of(written)[-1]["next_attempt_seconds"] >= 300
+            mailbox.does = {}
+            clock.now += 61
+            await post.put(outbox, "New")
+            await post.until_empty()
+    assert mailbox.subjects == ["New", "Old"]
 
 
 async def test_a_mail_server_that_is_down_is_asked_ever_less_often(
