@@ -28,7 +28,7 @@ class Keys:
         return self._key("session", session)
 
     def address(self, network: str, times: int = 1) -> Key:
-        """Where somebody asks from, as `server.middleware.security.Addresses.network` has it."""
+        """Where somebody asks from, as `server.middleware.security.network_of` has it."""
         return self._key("address", network)._replace(times=times)
 
     def email(self, address: str) -> Key:

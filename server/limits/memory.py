@@ -17,7 +17,7 @@ from .limiter import Decision, standing
 from .policy import Policy, Rate
 
 MAX_KEYS = 50_000
-"""How many keys are remembered for each length of window, about 20 MB."""
+"""How many keys are remembered for each length of window: about 20 MB, and eight bytes for each moment beyond the first few."""
 
 _ROUNDING_SECONDS = 1e-6
 """A window ends so much early, because times that are added and subtracted again are not quite the same."""

@@ -1,7 +1,7 @@
 """Counts in Redis or Valkey, for all workers of all machines together; and what is done while it is away.
 
-The windows are the library's (`limits`), whose scripts run whole inside Redis, so no two workers can both take the last place. All limits
-of a request are looked at first, at the same time, so that one that is refused counts nowhere and takes one round trip.
+The scripts are those of the library `limits`, and run whole inside Redis, so no two workers can both take the last place. All limits of a
+request are asked together: one round trip to look, so that what is refused counts nowhere, and one to count.
 
 It never holds a request up for long: a quarter of a second at the worst, and only those that are under way when it goes. From then on
 nobody asks it but one task, each second, and whoever would have is told `LimiterUnavailable` at once.
@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from pipeline.context import measure
 from pipeline.log import log
@@ -20,12 +20,9 @@ from .keys import Key
 from .limiter import Decision, standing
 from .policy import Policy, Rate
 
-if TYPE_CHECKING:
-    from limits import RateLimitItem
-
 PREFIX = "chatkit"
-CONNECTIONS = 32
-"""How many there may be at most, for each worker."""
+CONNECTIONS = 8
+"""How many there may be at most, for each worker; who finds none free waits for one. To open one takes longer than to ask."""
 CONNECT_SECONDS = 0.2
 PATIENCE_SECONDS = 0.25
 """How long all that one request asks may take."""
@@ -35,7 +32,13 @@ SLOW_MS = 100.0
 QUIET_SECONDS = 10.0
 """How long after an event that tells of slowness there is no other."""
 
-_Asked = tuple[Key, Rate, "RateLimitItem", str]
+
+class _Asked(NamedTuple):
+    """One limit that is asked, and the name of its list in Redis, such as `chatkit:chat/address-…/10/60`."""
+
+    key: Key
+    rate: Rate
+    name: str
 
 
 class LimiterUnavailable(Exception):
@@ -56,8 +59,7 @@ class RedisLimiter:
     """
 
     def __init__(self, url: str) -> None:
-        from limits.aio.storage import RedisStorage
-        from limits.aio.strategies import MovingWindowRateLimiter
+        from limits.aio.storage.redis.bridge import RedisBridge
         from redis.asyncio import BlockingConnectionPool, Redis
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
@@ -72,19 +74,16 @@ class RedisLimiter:
             socket_connect_timeout=CONNECT_SECONDS,
             socket_timeout=PATIENCE_SECONDS,
             retry=Retry(NoBackoff(), 0),
+            # The older protocol, and no word of which library it is: fewer round trips until a connection can be used.
+            protocol=2,
+            driver_info=None,
             client_name=PREFIX,
         )
         # An option that none takes is found out here, and not by a request.
         self._pool.make_connection()  # type: ignore[no-untyped-call]
-        # The pool knows where it is; the address is only there to be parsed.
-        storage = RedisStorage(
-            "async+redis://",
-            implementation="redispy",
-            key_prefix=PREFIX,
-            connection_pool=cast("Any", self._pool),
-        )
-        self._windows = MovingWindowRateLimiter(storage)
-        self._redis = Redis(connection_pool=self._pool)
+        self._redis: Any = Redis(connection_pool=self._pool)
+        self._look = RedisBridge.SCRIPT_MOVING_WINDOW
+        self._count = RedisBridge.SCRIPT_ACQUIRE_MOVING_WINDOW
         self._failures = (RedisError, OSError)
         self._timeouts = (TimeoutError, RedisTimeout)
         self._tell: Tell = _nobody
@@ -116,26 +115,32 @@ class RedisLimiter:
         await self._asking("ping", self._redis.ping)
 
     async def _hit(self, policy: Policy, keys: Sequence[Key]) -> Decision:
-        asked = [(key, rate, *_named(policy, key, rate)) for key in keys for rate in policy.rates]
+        asked = [_Asked(key, rate, _name(policy, key, rate)) for key in keys for rate in policy.rates]
         before = await self._standing(policy, asked)
         if not before.allowed:
             return before
-        # One after the other, all in the same order: of two that want the same last places, one gets them all.
-        for _, _, item, name in asked:
-            if not await self._windows.hit(item, name):
-                # Somebody was faster; what is full now says for how long. What was counted before stays counted.
-                return (await self._standing(policy, asked))._replace(allowed=False, remaining=0)
-        return before
+        # As one transaction: of two that want the same last places, one gets them all.
+        now = time.time()
+        async with self._redis.pipeline(transaction=True) as commands:
+            for key, rate, name in asked:
+                commands.eval(self._count, 1, name, now, rate.amount * key.times, rate.seconds, 1)
+            counted = await commands.execute()
+        if all(counted):
+            return before
+        # Somebody was faster: what is full now says for how long. Where there was room, it was counted all the same.
+        return (await self._standing(policy, asked))._replace(allowed=False, remaining=0)
 
     async def _standing(self, policy: Policy, asked: Sequence[_Asked]) -> Decision:
-        stats = await asyncio.gather(
-            *(self._windows.get_window_stats(item, name) for _, _, item, name in asked)
-        )
-        now = time.time()  # by which the library counts
-        return Decision.tightest(
-            standing(policy, key, rate, item.amount - stat.remaining, stat.reset_time - now)
-            for (key, rate, item, _), stat in zip(asked, stats, strict=True)
-        )
+        now = time.time()
+        async with self._redis.pipeline(transaction=False) as commands:
+            for key, rate, name in asked:
+                commands.eval(self._look, 1, name, now - rate.seconds, rate.amount * key.times)
+            found = await commands.execute()
+        standings = []
+        for (key, rate, _), window in zip(asked, found, strict=True):
+            oldest, before = (float(window[0]), int(window[1])) if window else (now, 0)
+            standings.append(standing(policy, key, rate, before, oldest + rate.seconds - now))
+        return Decision.tightest(standings)
 
     async def _asking(self, operation: str, ask: Callable[[], Any]) -> object:
         """What `ask` gives, in time. Raises ``LimiterUnavailable``."""
@@ -190,12 +195,8 @@ def as_redis(url: str) -> str:
     return f"redis{url.removeprefix('valkey')}" if url.startswith("valkey") else url
 
 
-def _named(policy: Policy, key: Key, rate: Rate) -> "tuple[RateLimitItem, str]":
-    """The library's words for one limit; in Redis it is `chatkit:chat/address-…/10/60/second`."""
-    from limits import RateLimitItemPerSecond
-
-    item = RateLimitItemPerSecond(rate.amount * key.times, rate.seconds, namespace=policy.name)
-    return item, f"{key.kind}-{key.digest}"
+def _name(policy: Policy, key: Key, rate: Rate) -> str:
+    return f"{PREFIX}:{policy.name}/{key.kind}-{key.digest}/{rate.amount * key.times}/{rate.seconds}"
 
 
 def _say(operation: str, duration_ms: float, outcome: str, status: str | None) -> None:

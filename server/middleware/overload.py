@@ -5,7 +5,8 @@ whatever makes it so. Who is refused hears 503 and when to come back, before the
 drawn, or all of them would be back in the same second. Health, metrics, pages and session checks are never refused here: they are
 cheap, and needed most just then.
 
-Who has not sent all of their question holds no place, or a few dozen slow senders could keep everybody out.
+Who has not sent all of their question holds no place, or a few dozen slow senders could keep everybody out. So there can be some more than
+the bound says, when the bodies of several come after all.
 """
 
 import random
