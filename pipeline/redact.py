@@ -268,11 +268,13 @@ _LOOKS = (
     _Look(
         _sub(
             r"(?<![A-Za-z0-9])(?:gh[oprsu]_\w{20,}|github_pat_\w{20,}|(?:g?s|[pr](?=k_(?:live|test)_))k_[\w-]{16,}|hf_\w{16,}"
-            r"|npm_\w{30,}|whsec_[\w+/=-]{16,}|ck[asv]_[\w-]{16,})"
+            r"|npm_\w{30,}|whsec_[\w+/=-]{16,}|ck[afostv]_[\w-]{16,})"
         ),
         ("_",),
         tuple(
-            "cka_ cks_ ckv_ gho_ ghp_ ghr_ ghs_ ghu_ github_pat_ hf_ k_live_ k_test_ npm_ sk_ whsec_".split()
+            (
+                "cka_ ckf_ cko_ cks_ ckt_ ckv_ gho_ ghp_ ghr_ ghs_ ghu_ github_pat_ hf_ k_live_ k_test_ npm_ sk_ whsec_"
+            ).split()
         ),
     ),
 )

@@ -9,6 +9,7 @@ flight, requests and then letters, drains the log, and closes the store last.
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiohttp import web
@@ -26,6 +27,9 @@ from pipeline.writing.stream import Rotation
 from . import routes
 from .accounts import letter
 from .accounts.handlers import SESSIONS, SIGN_UP
+from .accounts.oauth.flow import ProviderSignIn
+from .accounts.oauth.handlers import PROVIDER_SIGN_IN
+from .accounts.oauth.upstream import Upstream
 from .accounts.sessions import Sessions
 from .accounts.signup import SignUp
 from .accounts.tokens import Digester
@@ -66,6 +70,7 @@ from .operations.health import HEALTH, Dependency, Health
 from .operations.metrics import EVENTS, METER, MODEL, OUTBOX, told
 from .parts import (
     embedding,
+    identity_providers,
     language_model,
     listening_step,
     mail_carrier,
@@ -186,6 +191,7 @@ class Server:
         self._outbox: Outbox | None = None
         self._llm: LLM | None = None
         self._budget: Budget | None = None
+        self._upstream: Upstream | None = None
         self._background: list[asyncio.Task[None]] = []
         self._reason = "SIGTERM"
         self.first = False
@@ -248,10 +254,15 @@ class Server:
 
         addresses = Addresses(settings.trusted_proxies, keys[0])
         sessions = Sessions(store, digester, wall_clock)
+        origins = embedding(settings)
+
+        def embeds(origin: str) -> bool:
+            return origin == origin_of(self.url) or origins.permit(origin)
+
         counting, callers = Limits(MemoryLimiter(), shared, enforced=settings.rate_limits), Keys(keys[0])
         checked = checks(
             security(addresses, https_only=settings.production),
-            cross_origin(embedding(settings)),
+            cross_origin(origins),
             session(sessions.find),
             guards=(overload.guard, limits(counting, Callers(callers, settings.shared_networks))),
         )
@@ -261,14 +272,8 @@ class Server:
         app[METER] = meter
         app[OUTBOX] = outbox
         app[SESSIONS] = sessions
-        app[SIGN_UP] = SignUp(
-            store=store,
-            digester=digester,
-            sessions=sessions,
-            outbox=outbox,
-            clock=wall_clock,
-            embeds=lambda origin: origin == origin_of(self.url) or embedding(settings).permit(origin),
-            spend=lambda address: counting.spend(VERIFICATION_MAIL, callers.email(address)),
+        await self._add_people(
+            app, store, digester, embeds, lambda of: counting.spend(VERIFICATION_MAIL, callers.email(of))
         )
         self._add_chat(app, store, sessions)
         runner = self._runner = Runner(
@@ -355,6 +360,8 @@ class Server:
         await asyncio.gather(*self._background, return_exceptions=True)
         if self._shared is not None:
             await self._shared.close()
+        if self._upstream is not None:
+            await self._upstream.close()
         # Half of what is left is the log's.
         await self._let_the_model_go(max(1.0, (deadline - loop.time()) / 2))
         if self._health is not None and self._health.phase == "draining":
@@ -389,6 +396,36 @@ class Server:
         while self._meter.inflight and loop.time() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
+    async def _add_people(
+        self,
+        app: web.Application,
+        store: Store,
+        digester: Digester,
+        embeds: Callable[[str], bool],
+        spend: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """Signing up and in, by mail and with identity providers."""
+        upstream = self._upstream = Upstream(plain=not self.settings.production)
+        provider_sign_in = app[PROVIDER_SIGN_IN] = ProviderSignIn(
+            store=store,
+            digester=digester,
+            sessions=app[SESSIONS],
+            providers=identity_providers(self.settings, upstream),
+            clock=wall_clock,
+            site=lambda: self.url,
+            embeds=embeds,
+        )
+        await provider_sign_in.prepare()
+        app[SIGN_UP] = SignUp(
+            store=store,
+            digester=digester,
+            sessions=app[SESSIONS],
+            outbox=app[OUTBOX],
+            clock=wall_clock,
+            embeds=embeds,
+            spend=spend,
+        )
+
     def _add_chat(self, app: web.Application, store: Store, sessions: Sessions) -> None:
         """Answers, turns and conversations."""
         retriever = FullTextRetriever(store)
@@ -399,17 +436,14 @@ class Server:
             clock=wall_clock,
             report=report_exception,
         )
-        kept = Conversations(store, retriever, wall_clock)
-        retention_ms = int(self.settings.conversation_retention_days * DAY)
-        jobs = (sessions.forget, lambda: kept.forget(retention_ms))
-        self._background += [
-            asyncio.create_task(turns.run(), name="turns"),
-            asyncio.create_task(tidy(jobs), name="tidy"),
-        ]
+        self._background.append(asyncio.create_task(turns.run(), name="turns"))
         if self._llm is not None:
             app[MODEL] = self._llm
         app[TURNS] = turns
-        app[CONVERSATIONS] = kept
+        kept = app[CONVERSATIONS] = Conversations(store, retriever, wall_clock)
+        retention_ms = int(self.settings.conversation_retention_days * DAY)
+        jobs = (sessions.forget, app[PROVIDER_SIGN_IN].forget, lambda: kept.forget(retention_ms))
+        self._background.append(asyncio.create_task(tidy(jobs), name="tidy"))
 
     def _application(self, checked: Checks) -> web.Application:
         """The application with its routes; what its handlers use is put into it by who made that."""

@@ -16,7 +16,9 @@ declare(
             "WARNING",
             "A call to something that the server depends on failed, took long, or had to be made again; what went well leaves no event.",
             {
-                "dependency": Field("`database`, `llm`, `mail` or `redis`"),
+                "dependency": Field(
+                    "`database`, `llm`, `mail`, `redis`, or `oauth:` and the name of an identity provider"
+                ),
                 "operation": Field("what was asked of it"),
                 "duration_ms": Field("milliseconds; of a language model, those spent waiting for it"),
                 "outcome": Field("`failed`, `slow`, or `retried`: it went well after it had failed"),

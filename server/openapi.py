@@ -19,6 +19,7 @@ _REASONS = {
     200: "The answer",
     202: "Taken; it goes on in the background",
     204: "There is no more",
+    303: "It goes on there",
     304: "Not changed since it was last asked for",
     400: "The request is not valid; `details` names each field",
     401: "It takes a session that holds",

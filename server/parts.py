@@ -9,6 +9,12 @@ from urllib.parse import urlsplit
 
 from pipeline.segments import FolderInUse
 
+from .accounts.oauth import providers
+from .accounts.oauth.github import GitHubProvider
+from .accounts.oauth.identity import Provider
+from .accounts.oauth.openid import OpenIDProvider
+from .accounts.oauth.upstream import Upstream
+from .clock import wall_clock
 from .limits.redis import RedisLimiter
 from .mail.carrier import Carrier, NoCarrier
 from .mail.folder import Folder, show_on_terminal
@@ -117,6 +123,40 @@ def language_model(settings: Settings) -> LLM | None:
         ),
         Tolerance(settings.llm_breaker_failures, settings.llm_breaker_seconds),
     )
+
+
+def identity_providers(settings: Settings, upstream: Upstream) -> dict[str, Provider]:
+    """Those that are set up, by their name."""
+
+    def secret(name: str) -> str:
+        given = getattr(settings, f"oauth_{name}_client_secret")
+        return given.get_secret_value() if given is not None else ""
+
+    found: list[Provider] = []
+    if settings.oauth_google_client_id is not None:
+        google = providers.google(settings.oauth_google_client_id, secret("google"))
+        found.append(OpenIDProvider(google, upstream, wall_clock))
+    if settings.oauth_microsoft_client_id is not None:
+        tenant = settings.oauth_microsoft_tenant
+        microsoft = providers.microsoft(settings.oauth_microsoft_client_id, secret("microsoft"), tenant)
+        found.append(OpenIDProvider(microsoft, upstream, wall_clock))
+    if settings.oauth_github_client_id is not None:
+        site = settings.oauth_github_url
+        found.append(
+            GitHubProvider(
+                providers.github(settings.oauth_github_client_id, secret("github"), site), upstream
+            )
+        )
+    if settings.oauth_oidc_issuer is not None:
+        other = providers.openid(
+            settings.oauth_oidc_issuer,
+            settings.oauth_oidc_client_id or "",
+            secret("oidc"),
+            settings.oauth_oidc_name,
+            settings.oauth_oidc_email_domains,
+        )
+        found.append(OpenIDProvider(other, upstream, wall_clock))
+    return {provider.client.id: provider for provider in found}
 
 
 def mail_carrier(settings: Settings) -> Carrier:

@@ -21,6 +21,8 @@ from .accounts.models import (
     VerificationState,
     VerifyRequest,
 )
+from .accounts.oauth import handlers as oauth
+from .accounts.oauth.models import CallbackQuery, FinishRequest, Providers, Started, StartRequest
 from .chat import handlers as chat
 from .chat.models import Answer, Question
 from .conversations import handlers as conversations
@@ -75,6 +77,8 @@ class Route(NamedTuple):
 
 PAGE: Answers = {200: "text/html", 304: ""}
 FILE: Answers = {200: ANY, 304: ""}
+CALLBACK: Answers = {303: "", 400: ANY, 404: ANY, 503: ANY}
+"""What refuses is a page for people; a request that is not even one is told so in the envelope."""
 STREAM: Answers = {200: "text/event-stream"}
 # fmt: off
 ROUTES = (
@@ -97,6 +101,10 @@ ROUTES = (
     Route("POST", "/api/v1/auth/refresh-token", accounts.refresh, "Continue the session", {200: SessionReply}, session="needed", work=Work.OTHER),
     Route("POST", "/api/v1/auth/migrate-session", accounts.migrate, "Move an anonymous visitor's conversations here", {200: Migrated}, MigrateRequest, session="needed", work=Work.OTHER, refuses=(404,)),
     Route("POST", "/api/v1/auth/logout", accounts.log_out, "End the session", {200: LoggedOut}, session="needed", work=Work.OTHER),
+    Route("GET", "/api/v1/auth/providers", oauth.providers, "With whom one can sign in", {200: Providers}, work=Work.READ),
+    Route("POST", "/api/v1/auth/oauth/{provider}/start", oauth.start, "Begin to sign in with a provider", {200: Started}, StartRequest, session="optional", work=Work.OTHER, refuses=(401, 404)),
+    Route("GET", "/api/v1/auth/oauth/{provider}/callback", oauth.callback, "Where a provider sends the browser back to", CALLBACK, asks=CallbackQuery, work=Work.OTHER),
+    Route("POST", "/api/v1/auth/oauth/finish", oauth.finish, "End it, with a session", {200: SessionReply}, FinishRequest, session="optional", work=Work.OTHER),
     Route("GET", "/health", health.health, "Is it well?", {200: health.Report, 500: health.Report}),
     Route("GET", "/health/live", health.live, "Does the process answer?", {200: health.Alive}),
     Route("GET", "/health/ready", health.ready, "Should traffic come here?", {200: health.Readiness, 503: health.Readiness}),

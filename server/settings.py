@@ -114,6 +114,21 @@ def _header(value: SecretStr) -> SecretStr:
     return value
 
 
+def _issuer(value: str) -> str:
+    # To the letter, with the slash at its end if there is one: it is compared with what the provider says.
+    _base_url(value)
+    return value
+
+
+_DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}", re.ASCII)
+
+
+def _domain(value: str) -> str:
+    if not _DOMAIN.fullmatch(value.lower()):
+        raise ValueError("a domain is what stands behind the @, such as example.com")
+    return value.lower()
+
+
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)]
 HeaderSecret = Annotated[
@@ -123,6 +138,8 @@ BaseUrl = Annotated[str, AfterValidator(_base_url)]
 MailAddress = Annotated[str, AfterValidator(_mail_address)]
 Host = Annotated[str, AfterValidator(_host)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+Issuer = Annotated[str, AfterValidator(_issuer)]
+Domains = Annotated[tuple[Annotated[str, AfterValidator(_domain)], ...], NoDecode, BeforeValidator(_listed)]
 
 
 class Settings(BaseSettings):
@@ -308,6 +325,62 @@ class Settings(BaseSettings):
         Path("var/mail"),
         description="Where mail is put in development, when there is no `SMTP_HOST`: one file a message.",
     )
+    oauth_google_client_id: str | None = Field(
+        None,
+        min_length=1,
+        max_length=512,
+        description="The client ID with which visitors sign in with Google.",
+    )
+    oauth_google_client_secret: SecretStr | None = Field(
+        None, min_length=1, description="The secret of that client."
+    )
+    oauth_microsoft_client_id: str | None = Field(
+        None,
+        min_length=1,
+        max_length=512,
+        description="The application (client) ID with which visitors sign in with Microsoft.",
+    )
+    oauth_microsoft_client_secret: SecretStr | None = Field(
+        None, min_length=1, description="The secret of that application."
+    )
+    oauth_microsoft_tenant: str = Field(
+        "common",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,127}$",
+        description="Whose Microsoft accounts: the ID of one tenant, `organizations`, `consumers`, or `common` for all.",
+    )
+    oauth_github_client_id: str | None = Field(
+        None,
+        min_length=1,
+        max_length=512,
+        description="The client ID with which visitors sign in with GitHub.",
+    )
+    oauth_github_client_secret: SecretStr | None = Field(
+        None, min_length=1, description="The secret of that client."
+    )
+    oauth_github_url: BaseUrl = Field(
+        "https://github.com",
+        description="Which GitHub: the address of a GitHub Enterprise Server, or GitHub's own.",
+    )
+    oauth_oidc_issuer: Issuer | None = Field(
+        None,
+        max_length=512,
+        description="The issuer of any other OpenID provider with which visitors sign in: below it is its `/.well-known/openid-configuration`.",
+        examples=["https://login.example.com/realms/staff"],
+    )
+    oauth_oidc_client_id: str | None = Field(
+        None, min_length=1, max_length=512, description="The client ID that this provider gave us."
+    )
+    oauth_oidc_client_secret: SecretStr | None = Field(
+        None, min_length=1, description="The secret of that client."
+    )
+    oauth_oidc_name: str = Field(
+        "Single sign-on", min_length=1, max_length=64, description="What the button for this provider says."
+    )
+    oauth_oidc_email_domains: Domains = Field(
+        (),
+        description="The domains, by comma, whose mail addresses this provider answers for: for those it opens an account that exists.",
+        examples=["example.com,example.org"],
+    )
     request_max_bytes: int = Field(128 << 10, ge=1024, description="The largest body a request may have.")
     request_body_seconds: float = Field(10.0, gt=0, description="How long a client may take to send a body.")
     keepalive_seconds: float = Field(
@@ -348,9 +421,9 @@ class Settings(BaseSettings):
     @property
     def fingerprint(self) -> str:
         """Six hex digits that change when any setting does."""
-        secrets = (self.smtp_password, self.llm_api_key)
-        hidden = [secret.get_secret_value() for secret in secrets if secret is not None]
-        text = self.model_dump_json() + "".join([*self.secret_keys, *hidden])
+        values = [getattr(self, name) for name in type(self).model_fields]
+        secrets = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        text = self.model_dump_json() + "\0".join([*self.secret_keys, *secrets])
         return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
@@ -395,10 +468,9 @@ def masked(settings: Settings) -> dict[str, str]:
     shown: dict[str, str] = {}
     for name in Settings.model_fields:
         value = getattr(settings, name)
-        if name == "secret_key" and settings.secret_key is not None:
-            shown[name.upper()] = f"(set: {len(settings.secret_keys)})"
-        elif isinstance(value, SecretStr):
-            shown[name.upper()] = "(set)"
+        if isinstance(value, SecretStr):
+            several = f": {len(settings.secret_keys)}" if name == "secret_key" else ""
+            shown[name.upper()] = f"(set{several})"
         elif isinstance(value, tuple):
             shown[name.upper()] = ",".join(map(str, value))
         else:
@@ -429,8 +501,12 @@ def _type_name(name: str) -> str:
         "llm_base_url": "URL",
         "llm_api_key": "secret",
         "log_ring_dir": "path",
+        "oauth_github_url": "URL",
+        "oauth_oidc_issuer": "URL",
+        "oauth_oidc_email_domains": "domains",
     }
     plain: dict[object, str] = {int: "integer", float: "number", bool: "true | false", Path: "path"}
+    plain[SecretStr | None] = "secret"
     return kinds.get(name) or plain.get(Settings.model_fields[name].annotation, "text")
 
 
@@ -492,6 +568,7 @@ def _unsafe(settings: Settings) -> list[Problem]:
         problems.append(Problem("DATABASE_URL", *found))
     problems += _unsafe_mail(settings)
     problems += _half_a_model(settings)
+    problems += _half_set(settings)
     problems += [
         Problem("SECRET_KEY", why, _MAKE_KEY) for key in settings.secret_keys if (why := _weakness(key))
     ]
@@ -595,6 +672,36 @@ def _is_private(url: str) -> bool:
     except ValueError:
         return "." not in host or host.endswith((".local", ".internal", ".localhost"))
     return address.is_private or address.is_loopback
+
+
+_PROVIDERS = {
+    "google": ("client_id", "client_secret"),
+    "microsoft": ("client_id", "client_secret"),
+    "github": ("client_id", "client_secret"),
+    "oidc": ("issuer", "client_id", "client_secret"),
+}
+"""What each identity provider takes, all of it or nothing."""
+
+
+def _half_set(settings: Settings) -> list[Problem]:
+    """Identity providers of which something is set and something is not, or that would be asked in the clear."""
+    problems = []
+    for provider, parts in _PROVIDERS.items():
+        names = [f"oauth_{provider}_{part}" for part in parts]
+        given = [name for name in names if getattr(settings, name) is not None]
+        if given:
+            others = " and ".join(name.upper() for name in given)
+            problems += [
+                Problem(name.upper(), f"is not set, and {others} is", "Set all of them, or none.")
+                for name in names
+                if name not in given
+            ]
+    for name in ("oauth_github_url", "oauth_oidc_issuer"):
+        parts = urlsplit(getattr(settings, name) or "https:")
+        if parts.scheme != "https" and (settings.production or not _is_loopback(parts.hostname or "")):
+            where = "" if settings.production else ", or http on this machine"
+            problems.append(Problem(name.upper(), "is not https://", f"Use its https:// address{where}."))
+    return problems
 
 
 def _weakness(key: str) -> str:

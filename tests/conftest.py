@@ -9,7 +9,7 @@ import pytest
 from tests.harness import ROOT, ServerProcess, running
 from tests.redis import RedisProcess, redis_running
 
-pytest_plugins = ["tests.databases"]
+pytest_plugins = ["tests.databases", "tests.identity_provider"]
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ async def verify(request: web.Request) -> web.StreamResponse:
     assert served is not None, "access comes first"
     # One that has ended is no reason not to sign in.
     shown = served.visitor if served.visitor is not None and served.visitor.anonymous else None
-    return json_response(_session(await request.app[SIGN_UP].verify(body.token, shown)))
+    return json_response(session_reply(await request.app[SIGN_UP].verify(body.token, shown)))
 
 
 async def check(_: web.Request) -> web.StreamResponse:
@@ -85,7 +85,7 @@ async def refresh(request: web.Request) -> web.StreamResponse:
     token = shown_token(request)
     if token is None:
         raise Unauthorized(NONE_SHOWN)
-    return json_response(_session(await request.app[SESSIONS].refresh(token)))
+    return json_response(session_reply(await request.app[SESSIONS].refresh(token)))
 
 
 async def migrate(request: web.Request) -> web.StreamResponse:
@@ -106,7 +106,8 @@ def _pending(asked: Asked) -> web.StreamResponse:
     return json_response(Pending(verification_id=asked.id, expires_in=LINK_MS // SECOND), status=202)
 
 
-def _session(opened: Opened) -> SessionReply:
+def session_reply(opened: Opened) -> SessionReply:
+    """A session that has just begun, as its owner is told of it."""
     who = opened.visitor
     return SessionReply(
         state="anonymous" if who.anonymous else "logged_in",

@@ -26,6 +26,9 @@ class Purpose(StrEnum):
     SESSION = "cks_"
     ANONYMOUS = "cka_"
     VERIFICATION = "ckv_"
+    STATE = "ckt_"
+    FLOW = "ckf_"
+    ANSWER = "cko_"
 
 
 _FORM = {purpose: re.compile(rf"{purpose}[A-Za-z0-9_-]{{43}}", re.ASCII) for purpose in Purpose}
@@ -54,6 +57,16 @@ class Digester:
     def digests(self, token: str, purpose: Purpose) -> list[str]:
         """Whatever may be stored of `token`: one digest a key."""
         return [_digest(key, token, purpose) for key in self._keys]
+
+    def derived(self, token: str, purpose: Purpose, digest: str, use: str) -> bytes:
+        """32 bytes for one `use` that only who has `token` and the key that made its `digest` can make again; they need not be kept.
+
+        Raises ``ValueError`` when none of the keys made it.
+        """
+        key = self._keys[self.digests(token, purpose).index(digest)]
+        # No purpose has a colon in its name, so this is the digest of no token.
+        message = b"%s:%s\x00%s" % (purpose.name.encode(), use.encode(), token.encode())
+        return hmac.new(key, message, hashlib.sha256).digest()
 
 
 def _digest(key: bytes, token: str, purpose: Purpose) -> str:

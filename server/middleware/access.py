@@ -75,6 +75,7 @@ declare(
                 "upstream_request_id": Field(
                     "the language model's own ID for the call, if it looks like one"
                 ),
+                "oauth_ms": Field("time waiting for an identity provider"),
                 "first_token_ms": Field("from the request to the first token of a streamed answer"),
                 "limit": Field("the policy that refused it as too often"),
                 "limited_by": Field("whose limit that was: `user`, `session`, `address` or `email`"),

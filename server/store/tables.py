@@ -132,6 +132,41 @@ sessions = Table(
     Column("end_reason", String(16), comment="refreshed, logged_out, migrated or reused"),
 )
 
+identities = Table(
+    "identities",
+    metadata,
+    Column("provider", String(32), primary_key=True, comment="see `server.accounts.oauth.providers`"),
+    Column("issuer", String(512), primary_key=True, comment="whose subjects they are"),
+    Column("subject", String(255), primary_key=True, comment="who it is there, for good"),
+    Column("account", String(32), ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("account", "provider", "issuer"),
+)
+
+sign_ins = Table(
+    "sign_ins",
+    metadata,
+    Column("id", String(32), primary_key=True, comment="names it in the log; opens nothing"),
+    Column("provider", String(32), nullable=False),
+    Column(
+        "state", String(64), nullable=False, unique=True, comment="digest of what the provider hands back"
+    ),
+    Column("flow", String(64), nullable=False, comment="digest of what the browser that began keeps"),
+    Column("token", String(64), unique=True, comment="digest of what the page is given; null until then"),
+    Column("code", String, comment="the provider's, sealed with that token; null before and after"),
+    Column("page_url", String(2048), comment="where the browser goes back to, or null"),
+    Column(
+        "account",
+        String(32),
+        ForeignKey("accounts.id", ondelete="CASCADE"),
+        comment="the one that the identity is to be added to, or null",
+    ),
+    Column("consented_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("answered_at", BigInteger, comment="null until the browser came back"),
+    Column("spent_at", BigInteger, comment="null until somebody came with the token, or it failed"),
+)
+
 conversations = Table(
     "conversations",
     metadata,

@@ -458,6 +458,17 @@ def plain_http(server: ServerProcess) -> Iterator[None]:
     server.settings = development
 
 
+def provider_away(server: ServerProcess) -> Iterator[None]:
+    """An identity provider is set up, and does not answer."""
+    settings = {
+        "ISSUER": f"http://127.0.0.1:{free_port()}",
+        "CLIENT_ID": "chatkit",
+        "CLIENT_SECRET": "s3cret",
+    }
+    with _started_with(server, **{f"OAUTH_OIDC_{name}": value for name, value in settings.items()}):
+        yield
+
+
 FAULTS: dict[str, Fault] = {
     fault.__name__.replace("_", "-"): fault
     for fault in (
@@ -487,6 +498,7 @@ FAULTS: dict[str, Fault] = {
         postgresql_gone,
         postgresql_is_new,
         postgresql_locked,
+        provider_away,
         question,
         rate_limited,
         redis,

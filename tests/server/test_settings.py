@@ -422,3 +422,57 @@ def test_check_shows_what_is_in_force(nowhere: Path) -> None:
     told = json.loads(done.stdout)
     assert (told["PORT"], told["SECRET_KEY"], told["ENVIRONMENT"]) == ("8123", "(set: 1)", "development")
     assert GOOD_KEY.encode() not in done.stdout + done.stderr
+
+
+OAUTH = {
+    "GOOGLE": {"CLIENT_ID": "id", "CLIENT_SECRET": "hunter2pw"},
+    "MICROSOFT": {"CLIENT_ID": "id", "CLIENT_SECRET": "hunter2pw"},
+    "GITHUB": {"CLIENT_ID": "id", "CLIENT_SECRET": "hunter2pw"},
+    "OIDC": {"ISSUER": "https://login.example/", "CLIENT_ID": "id", "CLIENT_SECRET": "hunter2pw"},
+}
+
+
+@pytest.mark.parametrize(
+    ("provider", "part"), [(name, part) for name, parts in OAUTH.items() for part in parts]
+)
+def test_an_identity_provider_is_set_up_whole_or_not_at_all(
+    given: Any, monkeypatch: pytest.MonkeyPatch, provider: str, part: str
+) -> None:
+    given(**{f"OAUTH_{provider}_{name}": value for name, value in OAUTH[provider].items()})
+    settings = load()
+    assert "hunter2pw" not in repr(settings) + json.dumps(masked(settings))
+    monkeypatch.delenv(f"OAUTH_{provider}_{part}")
+    assert refused().keys() == {f"OAUTH_{provider}_{part}"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OAUTH_OIDC_ISSUER", "http://login.example"), ("OAUTH_OIDC_ISSUER", "http://127.0.0.1.evil.example"), ("OAUTH_OIDC_ISSUER", "login.example"), ("OAUTH_OIDC_ISSUER", "https://u:hunter2pw@login.example"),
+        ("OAUTH_GITHUB_URL", "http://git.example"), ("OAUTH_GITHUB_URL", "ftp://git.example"), ("OAUTH_MICROSOFT_TENANT", "a/../b"), ("OAUTH_MICROSOFT_TENANT", ""),
+        ("OAUTH_OIDC_EMAIL_DOMAINS", "*"), ("OAUTH_OIDC_EMAIL_DOMAINS", "@example.com"), ("OAUTH_OIDC_EMAIL_DOMAINS", "com"),
+    ],
+)  # fmt: skip
+def test_an_identity_provider_that_cannot_be_trusted_is_refused(given: Any, name: str, value: str) -> None:
+    given(**{f"OAUTH_OIDC_{part}": text for part, text in OAUTH["OIDC"].items()} | {name: value})
+    assert refused().keys() == {name}
+
+
+def test_an_identity_provider_in_the_clear_is_for_this_machine_and_not_for_production(given: Any) -> None:
+    given(**{f"OAUTH_OIDC_{part}": text for part, text in OAUTH["OIDC"].items()})
+    given(OAUTH_OIDC_ISSUER="http://127.0.0.1:9000/", OAUTH_GITHUB_URL="http://localhost:9001/")
+    settings = load()
+    # The issuer is compared to the letter, its slash included.
+    assert (settings.oauth_oidc_issuer, settings.oauth_github_url) == (
+        "http://127.0.0.1:9000/",
+        "http://localhost:9001",
+    )
+    given(**PRODUCTION)
+    assert refused().keys() == {"OAUTH_OIDC_ISSUER", "OAUTH_GITHUB_URL"}
+
+
+def test_the_hash_of_the_settings_changes_with_a_secret_of_a_provider(given: Any) -> None:
+    given(OAUTH_GOOGLE_CLIENT_ID="id", OAUTH_GOOGLE_CLIENT_SECRET="one")
+    before = load().fingerprint
+    given(OAUTH_GOOGLE_CLIENT_SECRET="two")
+    assert load().fingerprint != before

@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from server.accounts.tokens import Digester, Purpose, minted, purpose_of
 
 OLD, NEW = b"old" * 11, b"new" * 11
@@ -36,3 +38,28 @@ def test_a_rotated_key_still_finds_what_it_made_and_one_taken_out_does_not() -> 
     assert stored in rotated.digests(token, Purpose.SESSION)
     assert stored != rotated.digest(token, Purpose.SESSION)
     assert stored not in Digester([NEW]).digests(token, Purpose.SESSION)
+
+
+def test_what_is_derived_from_a_token_serves_one_use_and_is_the_same_each_time() -> None:
+    digester = Digester([NEW])
+    token, other = minted(Purpose.FLOW), minted(Purpose.FLOW)
+    digest = digester.digest(token, Purpose.FLOW)
+    first = digester.derived(token, Purpose.FLOW, digest, "nonce")
+    assert len(first) == 32
+    assert first == digester.derived(token, Purpose.FLOW, digest, "nonce")
+    others = {
+        digester.derived(token, Purpose.FLOW, digest, "verifier"),
+        digester.derived(other, Purpose.FLOW, digester.digest(other, Purpose.FLOW), "nonce"),
+        bytes.fromhex(digest),
+    }
+    assert first not in others
+    assert len(others) == 3
+
+
+def test_what_is_derived_stays_the_same_under_a_rotated_key_and_is_not_made_without_it() -> None:
+    token = minted(Purpose.FLOW)
+    digest = Digester([OLD]).digest(token, Purpose.FLOW)
+    before = Digester([OLD]).derived(token, Purpose.FLOW, digest, "nonce")
+    assert Digester([NEW, OLD]).derived(token, Purpose.FLOW, digest, "nonce") == before
+    with pytest.raises(ValueError, match="not in list"):
+        Digester([NEW]).derived(token, Purpose.FLOW, digest, "nonce")
