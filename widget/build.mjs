@@ -4,7 +4,7 @@
  *
  * chatkit.js is written last, so that an interrupted build is never taken for a finished one.
  */
-import {mkdir, writeFile} from 'node:fs/promises';
+import {mkdir, readFile, writeFile} from 'node:fs/promises';
 import {fileURLToPath} from 'node:url';
 import {promisify} from 'node:util';
 import {brotliCompress, constants, gzip} from 'node:zlib';
@@ -13,6 +13,18 @@ import {build} from 'esbuild';
 const root = fileURLToPath(new URL('.', import.meta.url));
 const folder = fileURLToPath(new URL('../server/static/widget/', import.meta.url));
 const script = `${folder}chatkit.js`;
+
+/** The style sheet is a text, which the minifier leaves as it is: without its comments and indents it is as good. */
+const squeezedStyles = {
+  name: 'squeezed-styles',
+  setup({onLoad}) {
+    onLoad({filter: /\/styles\.ts$/}, async ({path}) => {
+      const source = await readFile(path, 'utf8');
+      const contents = source.replace(/\/\*.*?\*\//gs, '').replace(/\n\s+/g, '\n');
+      return {contents, loader: 'ts'};
+    });
+  },
+};
 
 const {outputFiles} = await build({
   absWorkingDir: root,
@@ -28,6 +40,7 @@ const {outputFiles} = await build({
     js: '/*! ChatKit. MIT. Includes eventsource-parser, MIT, (c) Espen Hovlandsdal <espen@hovlandsdal.com> */',
   },
   write: false,
+  plugins: [squeezedStyles],
 });
 const map = outputFiles.find((file) => file.path.endsWith('.map'));
 const code = outputFiles.find((file) => file.path === script);

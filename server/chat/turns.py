@@ -297,6 +297,8 @@ class Turns:
                         running.add(piece.text)
                         if len(running.text) > ANSWER_LIMIT:
                             raise ServiceUnavailable("The answer became too long.")
+                        # Who follows is told of each piece as it comes, however quickly they do.
+                        await asyncio.sleep(0)
                     case Finished():
                         return piece.metadata
         raise AssertionError("a turn ends with `Finished`")

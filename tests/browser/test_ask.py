@@ -6,37 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from tests.harness import ServerProcess, needs, running
+from tests.browser.visiting import ask
+from tests.harness import ServerProcess, running
 from tests.sites import Site, serving
-
-# As root there is no sandbox to be had, and without a network nothing to look up.
-FLAGS = "--no-sandbox --disable-gpu --disable-quic --disable-background-networking --disable-component-update --disable-sync"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = needs("chromium")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS.split())
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page that fails the test when a script of it throws or its policy is violated."""
-    page = browser.new_context(viewport={"width": 1200, "height": 900}).new_page()
-    trouble: list[str] = []
-    page.on("pageerror", lambda error: trouble.append(str(error)))
-    page.on(
-        "console",
-        lambda message: trouble.append(message.text) if "Content Security Policy" in message.text else None,
-    )
-    yield page
-    page.context.close()
-    assert trouble == []
 
 
 class Blank(Site):
@@ -51,11 +25,6 @@ def elsewhere() -> Iterator[str]:
     """The address of a page on another origin."""
     with serving(Blank) as address:
         yield address
-
-
-def ask(page: Page, question: str) -> None:
-    page.locator("[data-test=question]").fill(question)
-    page.locator("[data-test=send]").click()
 
 
 def test_a_question_is_answered_with_a_source_and_its_id_finds_it_in_the_log(
@@ -106,7 +75,10 @@ def test_a_failure_shows_a_card_with_the_id_that_is_in_the_log(page: Page, tmp_p
         expect(card).to_be_visible()
         expect(card).to_contain_text("Reference ID")
         request_id = card.locator("[data-test=reference-id]").inner_text()
-        (event,) = server.wait_for("http_request", request_id=request_id)
+        (event,) = server.wait_for("http_request", request_id=request_id, route="/api/v1/chat/stream")
+        # That it was shown is in the log under the same ID.
+        (shown,) = server.wait_for("analytics_event", request_id=request_id)
+        assert shown["name"] == "error_shown"
         assert event["status"] in {500, 503}
         assert "sqlite" not in card.inner_text().lower()
 

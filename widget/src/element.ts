@@ -1,5 +1,5 @@
 /**
- * `<chatkit-widget api-base heading suggestions theme>`: the panel, in an open shadow root.
+ * `<chatkit-widget api-base heading suggestions theme accounts privacy-url>`: the panel, in an open shadow root.
  *
  * Nothing thrown in here reaches the page that hosts it; a widget that cannot even be built shows a card instead.
  */
@@ -22,7 +22,7 @@ export function defineWidget(scriptOrigin: string): void {
 }
 
 export class ChatKitWidget extends HTMLElement {
-  static readonly observedAttributes = ['api-base', 'heading', 'suggestions'];
+  static readonly observedAttributes = ['accounts', 'privacy-url', 'api-base', 'heading', 'suggestions'];
   static scriptOrigin = '';
 
   #panel: Panel | null = null;
@@ -30,18 +30,20 @@ export class ChatKitWidget extends HTMLElement {
   connectedCallback(): void {
     this.#safely(() => {
       // Taken out of the page and put back, it is still the same conversation.
-      if (this.#panel) return;
+      if (this.#panel) return this.#panel.connect();
       const root = this.shadowRoot ?? this.attachShadow({mode: 'open'});
       root.adoptedStyleSheets = [styleSheet()];
       const panel = new Panel((event) => this.dispatchEvent(event));
       this.#panel = panel;
+      panel.id = this.id;
       for (const name of ChatKitWidget.observedAttributes) this.#apply(panel, name);
       root.replaceChildren(panel.element);
+      panel.connect();
     });
   }
 
   disconnectedCallback(): void {
-    this.#safely(() => this.#panel?.stop());
+    this.#safely(() => this.#panel?.disconnect());
   }
 
   attributeChangedCallback(name: string, before: string | null, now: string | null): void {
@@ -52,6 +54,8 @@ export class ChatKitWidget extends HTMLElement {
 
   #apply(panel: Panel, name: string): void {
     if (name === 'api-base') panel.target = this.#target();
+    else if (name === 'accounts') panel.accounts = this.hasAttribute('accounts');
+    else if (name === 'privacy-url') panel.privacyUrl = this.getAttribute('privacy-url');
     else if (name === 'heading') panel.heading = this.getAttribute('heading')?.trim() || HEADING;
     else if (name === 'suggestions') panel.suggestions = parseSuggestions(this.getAttribute('suggestions'));
   }

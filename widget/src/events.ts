@@ -1,5 +1,5 @@
 /**
- * What the page that hosts the widget may listen to. Both events bubble and leave the shadow root.
+ * What the page that hosts the widget may listen to. All events bubble and leave the shadow root.
  */
 import type {FailureKind} from './failure';
 import type {Metadata} from './services/messages';
@@ -19,10 +19,16 @@ export interface ErrorDetail {
   code: string | undefined;
 }
 
+export interface SessionDetail {
+  /** How it stands with the visitor. Who it is stays between the visitor and the server. */
+  state: 'anonymous' | 'verification_pending' | 'logged_in' | 'expired';
+}
+
 declare global {
   interface HTMLElementEventMap {
     'chatkit-answer': CustomEvent<AnswerDetail>;
     'chatkit-error': CustomEvent<ErrorDetail>;
+    'chatkit-session': CustomEvent<SessionDetail>;
   }
 }
 
@@ -32,4 +38,8 @@ export function answerEvent(detail: AnswerDetail): CustomEvent<AnswerDetail> {
 
 export function errorEvent(detail: ErrorDetail): CustomEvent<ErrorDetail> {
   return new CustomEvent('chatkit-error', {detail, bubbles: true, composed: true});
+}
+
+export function sessionEvent(detail: SessionDetail): CustomEvent<SessionDetail> {
+  return new CustomEvent('chatkit-session', {detail, bubbles: true, composed: true});
 }

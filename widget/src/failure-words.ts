@@ -48,6 +48,16 @@ const WORDS: Record<FailureKind, FailureWords> = {
     advice: 'If you expected an answer here, quote the reference below to support.',
     retry: false,
   },
+  session_expired: {
+    title: 'You are no longer signed in.',
+    advice: 'Your question is kept. Sign in again, or send it without an account.',
+    retry: true,
+  },
+  link_invalid: {
+    title: 'This link can no longer be used.',
+    advice: 'A link works once, and for ten minutes. Ask for a new one.',
+    retry: false,
+  },
   server: {
     title: 'Something went wrong on our side.',
     advice: 'Please try again. If it happens again, quote the reference below to support.',
@@ -55,7 +65,7 @@ const WORDS: Record<FailureKind, FailureWords> = {
   },
   cut_off: {
     title: 'The answer was cut off.',
-    advice: 'The connection ended early, so the answer is incomplete. You can ask the same question again.',
+    advice: 'It ended early and is incomplete. You can ask the same question again.',
     retry: true,
   },
   stopped: {title: 'Stopped.', advice: '', retry: true},
@@ -75,4 +85,30 @@ const WORDS: Record<FailureKind, FailureWords> = {
 export function wordsFor(failure: Failure): FailureWords {
   const words = WORDS[failure.kind];
   return failure.note ? {...words, advice: failure.note} : words;
+}
+
+/** The words for a `failure` to bring a conversation back. */
+export function recallWordsFor(failure: Failure): FailureWords {
+  if (failure.kind !== 'session_expired') {
+    return {...wordsFor(failure), title: 'Your conversation could not be brought back.', retry: true};
+  }
+  return {...WORDS.session_expired, advice: 'Sign in again to see your conversation.'};
+}
+
+const SIGN_IN_WORDS: Partial<Record<FailureKind, FailureWords>> = {
+  rate_limited: {
+    title: 'Too many letters in a short time.',
+    advice: 'You can ask for another one in a moment.',
+    retry: false,
+  },
+  invalid: {title: 'That did not work.', advice: 'Please check the address and try again.', retry: false},
+  unreachable: {...WORDS.unreachable, title: 'The server could not be reached.', retry: false},
+  unavailable: {...WORDS.unavailable, title: 'The server is busy or restarting.', retry: false},
+};
+
+/** The words for a `failure` to sign in or out; there the visitor presses the same button again. */
+export function signInWordsFor(failure: Failure): FailureWords {
+  const words = SIGN_IN_WORDS[failure.kind] ?? {...WORDS[failure.kind], retry: false};
+  const title = failure.code === 'invalid_email' ? 'Please check the e-mail address.' : words.title;
+  return {...words, title, advice: failure.note ?? words.advice};
 }

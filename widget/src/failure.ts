@@ -8,6 +8,8 @@
  *                    too_long       the question is over its limit
  *                    invalid        the request was refused as it stands
  *                    refused        this page may not ask here
+ *                    session_expired  the visitor was signed in, and is no longer
+ *                    link_invalid   the link of a letter that was used before, or too late, or is none
  *                    server         the server failed
  *   half answered    cut_off        the stream ended, or went silent, before the answer did
  *   on this side     stopped        the visitor stopped it: no error, only an end
@@ -22,6 +24,8 @@ export type FailureKind =
   | 'too_long'
   | 'invalid'
   | 'refused'
+  | 'session_expired'
+  | 'link_invalid'
   | 'server'
   | 'cut_off'
   | 'stopped'
@@ -35,6 +39,8 @@ export interface FailureFacts {
   note?: string | undefined;
   /** Seconds until another attempt makes sense. */
   retryAfter?: number | undefined;
+  /** Whether the server has ended this very answer: the same question needs a new message ID to be answered. */
+  ended?: boolean | undefined;
   cause?: unknown;
 }
 
@@ -46,6 +52,7 @@ export class Failure extends Error {
   readonly code: string | undefined;
   readonly note: string | undefined;
   readonly retryAfter: number | undefined;
+  readonly ended: boolean;
 
   constructor(kind: FailureKind, requestId: string | null, facts: FailureFacts = {}) {
     super(`${kind}${facts.code ? ` (${facts.code})` : ''}`, {cause: facts.cause});
@@ -54,6 +61,7 @@ export class Failure extends Error {
     this.code = facts.code;
     this.note = facts.note;
     this.retryAfter = facts.retryAfter;
+    this.ended = facts.ended ?? false;
   }
 
   /** `error` if it is a failure already; anything else that was thrown is a bug of the widget's own. */

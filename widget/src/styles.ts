@@ -61,7 +61,7 @@ const CSS = `
 :host([hidden]), [hidden] { display: none !important; }
 
 *, *::before, *::after { box-sizing: border-box; }
-h2, p, ul, ol, pre, blockquote { margin: 0; padding: 0; }
+h2, h3, p, ul, ol, pre, blockquote { margin: 0; padding: 0; }
 ul[role="list"], ol[role="list"] { list-style: none; }
 button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; }
 button:disabled { cursor: default; }
@@ -96,10 +96,92 @@ header {
 .icon-mark { color: var(--accent); width: 1.5em; height: 1.5em; }
 h2 { font-size: 1.0625em; font-weight: 620; line-height: 1.35; letter-spacing: -0.006em; overflow-wrap: anywhere; }
 
+/* What stands beside the heading */
+.tools { display: flex; align-items: center; gap: 0.3em; margin-inline-start: auto; min-inline-size: 0; }
+.quiet {
+  display: inline-flex; align-items: center; gap: 0.4em;
+  flex: none;
+  min-block-size: 2.15em;
+  padding: 0.2em 0.5em;
+  font-size: 0.875em;
+  color: var(--muted);
+  border-radius: 9px;
+  transition: background-color 0.15s, color 0.15s;
+}
+.quiet:hover, .quiet[aria-expanded="true"] { color: var(--text); background: var(--surface); }
+.account { flex: 0 1 auto; min-inline-size: 0; }
+.account-label { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; max-inline-size: 13em; }
+.account[data-state="logged_in"] { color: var(--text); }
+.account[data-state="logged_in"] .icon { color: var(--accent); }
+.account[data-state="verification_pending"] { color: var(--accent); }
+.account[data-state="expired"] { color: var(--danger); }
+
+/* Signing in */
+.sign-in {
+  position: relative;
+  /* Where there is little room, it scrolls, and the place to write stays. */
+  flex: 0 1 auto;
+  min-block-size: 6em;
+  overflow-y: auto;
+  padding: 1.1em 1.25em 1.2em;
+  background: var(--surface);
+  border-block-end: 1px solid var(--border);
+}
+.sign-in-body { max-inline-size: 27em; }
+.sign-in-trouble { max-inline-size: 34em; }
+.sign-in .close { position: absolute; inset-block-start: 0.75em; inset-inline-end: 0.85em; padding: 0.2em 0.45em; }
+.sign-in .close:hover { background: var(--background); }
+h3 { padding-inline-end: 2em; font-size: 1em; font-weight: 620; line-height: 1.4; }
+h3:focus-visible { outline-offset: 3px; border-radius: 3px; }
+.sign-in-text { margin-block-start: 0.2em; padding-inline-end: 1.5em; font-size: 0.9375em; color: var(--muted); text-wrap: pretty; }
+.address { font-weight: 590; color: var(--text); overflow-wrap: anywhere; }
+.form-label { display: block; margin-block: 0.9em 0.3em; font-size: 0.875em; font-weight: 590; }
+input[type="email"] {
+  inline-size: 100%;
+  padding: 0.5em 0.75em;
+  font: inherit;
+  font-size: max(16px, 1em);
+  line-height: 1.5;
+  color: inherit;
+  background: var(--background);
+  border: 1px solid var(--edge);
+  border-radius: 10px;
+}
+input[type="email"]:focus-visible { outline: none; border-color: var(--accent); box-shadow: 0 0 0 1px var(--accent); }
+input[type="email"]::placeholder { color: var(--muted); opacity: 1; }
+input[type="email"][aria-invalid="true"] { border-color: var(--danger); box-shadow: 0 0 0 1px var(--danger); }
+.consent { display: flex; gap: 0.6em; margin-block-start: 0.8em; font-size: 0.875em; line-height: 1.5; }
+.consent input { flex: none; inline-size: 1.2em; block-size: 1.2em; margin: 0.15em 0 0; accent-color: var(--accent); }
+.consent a { color: inherit; text-underline-offset: 0.18em; }
+.problem { margin-block-start: 0.35em; font-size: 0.875em; color: var(--danger); }
+.problem:empty { display: none; }
+.actions { display: flex; flex-wrap: wrap; gap: 0.55em; margin-block-start: 1em; }
+.primary, .secondary {
+  display: inline-flex; align-items: center; gap: 0.35em;
+  min-block-size: 2.4em;
+  padding: 0.3em 1em;
+  font-weight: 590;
+  font-size: 0.9375em;
+  font-variant-numeric: tabular-nums;
+  border: 1px solid transparent;
+  border-radius: 10px;
+  transition: filter 0.15s, border-color 0.15s;
+}
+.primary { color: var(--on-accent); background: var(--accent); }
+.primary:hover:not(:disabled, [aria-disabled]) { filter: brightness(1.1); }
+.secondary { color: var(--text); background: var(--background); border-color: var(--edge); }
+.secondary:hover:not(:disabled, [aria-disabled]) { border-color: var(--text); }
+:is(.primary, .secondary):disabled { color: var(--muted); background: transparent; border: 1px dashed var(--edge); }
+:is(.primary, .secondary)[aria-disabled] { opacity: 0.75; cursor: progress; }
+.reading ul { display: grid; gap: 0.3em; font-size: 0.9375em; }
+.reading a { color: var(--accent); text-underline-offset: 0.18em; overflow-wrap: anywhere; }
+.sign-in-trouble:not(:empty) { margin-block-start: 1em; }
+
 /* The conversation */
 .log {
   position: relative;
-  flex: 1 1 auto;
+  /* Of all that stands in the panel it gives way first. */
+  flex: 1 1000 auto;
   min-block-size: 0;
   overflow-y: auto;
   padding: 1.25em;
@@ -107,7 +189,7 @@ h2 { font-size: 1.0625em; font-weight: 620; line-height: 1.35; letter-spacing: -
   scrollbar-color: var(--border) transparent;
 }
 .log:focus-visible { outline-offset: -3px; border-radius: 6px; }
-.misconfigured + .turn, .turn + .turn, .turn + .error-card { margin-block-start: 2em; }
+.misconfigured + .turn, .turn + .turn, .turn + .error-card, .turn + .not-restored, .not-restored + .turn { margin-block-start: 2em; }
 
 .welcome-hint { color: var(--muted); text-wrap: pretty; }
 .welcome ul { display: flex; flex-wrap: wrap; gap: 0.55em; margin-block-start: 1em; }
@@ -253,6 +335,7 @@ pre {
   border: 1px solid var(--edge);
   border-radius: 9px;
 }
+.retry:has(+ .retry) { margin-inline-end: 0.5em; }
 .retry:hover:not(:disabled) { border-color: var(--text); }
 .retry:disabled { color: var(--muted); border-style: dashed; }
 
@@ -327,6 +410,20 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
   .log { padding: 1em; }
   .composer { padding: 0.3em 0.75em 0.75em; }
   .error-card { padding: 0.8em; }
+  .sign-in { padding: 0.9em 1em 1em; }
+}
+@container (max-width: 27em) {
+  /* The words are still the button's name; a dot says that there is something to see. */
+  .account-label { position: absolute; inline-size: 1px; block-size: 1px; clip-path: inset(50%); }
+  .account { position: relative; flex: none; padding-inline: 0.6em; }
+  .account:is([data-state="verification_pending"], [data-state="expired"])::after {
+    content: "";
+    position: absolute;
+    inset: 0.3em 0.35em auto auto;
+    inline-size: 0.5em; block-size: 0.5em;
+    background: currentColor;
+    border-radius: 50%;
+  }
 }
 @media (prefers-reduced-motion: reduce) {
   * { animation: none !important; transition: none !important; }
@@ -336,10 +433,9 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
 }
 @media (forced-colors: active) {
   .composer::before { display: none; }
-  .send, .stop, .citation, .copy, .sources li { border: 1px solid ButtonBorder; }
+  .send, .stop, .citation, .copy, .quiet, .primary, .sources li { border: 1px solid ButtonBorder; }
   .asked { border: 1px solid CanvasText; }
-  .field:has(:disabled:not(button)) { background: var(--surface); border-color: var(--border); }
-.field:focus-within { outline: 2px solid Highlight; }
+  .field:focus-within { outline: 2px solid Highlight; }
 }
 `;
 

@@ -5,7 +5,6 @@ import {
   ANSWER,
   answersWell,
   beginStream,
-  breaksOff,
   event,
   fallsSilent,
   idOf,
@@ -13,15 +12,19 @@ import {
   refuses,
   SOURCES,
 } from './support/answers';
-import {deadAddress, Stage, until, type Play} from './support/server';
+import {CONVERSATION, OneAnswer} from './support/one-answer';
+import {deadAddress, Stage, until, type Play, type Received} from './support/server';
 import {quietly, Visitor} from './support/widget';
 
 beforeEach(quietly);
 afterEach(() => document.body.replaceChildren());
 
-async function open(play: Play): Promise<{stage: Stage; visitor: Visitor} & AsyncDisposable> {
+async function open(
+  play: Play,
+  attributes: Record<string, string> = {},
+): Promise<{stage: Stage; visitor: Visitor} & AsyncDisposable> {
   const stage = await Stage.open(play);
-  const visitor = new Visitor({'api-base': stage.url});
+  const visitor = new Visitor({'api-base': stage.url, ...attributes});
   return {stage, visitor, [Symbol.asyncDispose]: () => stage[Symbol.asyncDispose]()};
 }
 
@@ -105,8 +108,29 @@ test('one question at a time: while one is answered, another waits in the field'
   expect(visitor.all('asked')).toHaveLength(1);
 });
 
+/** Begins well, and then the server says that there will be no more. */
+const cutsOff: Play = async (response, received) => {
+  await fallsSilent(response, received);
+  response.end(event('error', {request_id: idOf(received), error: 'service_unavailable', message: 'x'}));
+};
+
+interface Asked {
+  message: string;
+  message_id: string;
+  conversation_id?: string;
+}
+
+/** The questions that came, without what else did. */
+function asked(stage: Stage): Asked[] {
+  return stage.received.filter(isQuestion).map(({body}) => JSON.parse(body) as Asked);
+}
+
+function isQuestion({path}: Received): boolean {
+  return path === '/api/v1/chat/stream';
+}
+
 test('an answer that was cut off is kept and marked, and can be asked for again with an ID of its own', async () => {
-  await using page = await open(breaksOff);
+  await using page = await open(cutsOff);
   const {visitor, stage} = page;
   visitor.ask('Why?');
   const card = await visitor.see('error-card');
@@ -114,19 +138,81 @@ test('an answer that was cut off is kept and marked, and can be asked for again 
   expect(card.getAttribute('role')).toBe('alert');
   expect(visitor.text('answer')).toBe('Half an ');
   expect(visitor.find('answer')!.dataset['state']).toBe('cut-off');
-  expect(visitor.text('reference-id')).toBe(idOf(stage.received[0]!));
+  const first = visitor.text('reference-id');
+  expect(first).toBe(idOf(stage.received[0]!));
 
   stage.play = answersWell();
   visitor.click('retry');
   await until(() => visitor.text('answer') === ANSWER, 'the answer');
   expect(visitor.find('error-card')).toBeNull();
   expect(visitor.all('asked')).toHaveLength(1);
-  expect(stage.received.map(({body}) => (JSON.parse(body) as {message: string}).message)).toEqual([
-    'Why?',
-    'Why?',
-  ]);
-  await until(() => visitor.text('reference-id') === idOf(stage.received[1]!), 'the new ID');
-  expect(idOf(stage.received[1]!)).not.toBe(idOf(stage.received[0]!));
+  const [before, again] = asked(stage);
+  expect([before!.message, again!.message]).toEqual(['Why?', 'Why?']);
+  // Under the old one the server would give the same half answer.
+  expect(again!.message_id).not.toBe(before!.message_id);
+  await until(() => visitor.text('reference-id') !== first, 'the new ID');
+});
+
+test('a question of which nobody knows whether it arrived is asked again under the same message ID', async () => {
+  await using page = await open((response) => void response.destroy());
+  const {visitor, stage} = page;
+  visitor.ask('Why?');
+  expect((await visitor.see('error-card')).dataset['kind']).toBe('unreachable');
+  stage.play = answersWell();
+  visitor.click('retry');
+  await until(() => visitor.text('answer') === ANSWER, 'the answer');
+  const [before, again] = asked(stage);
+  expect(again!.message_id).toBe(before!.message_id);
+});
+
+test('while a lost connection is looked for, the visitor is told, and the answer goes on', async () => {
+  const answer = new OneAnswer();
+  answer.breaks.push(9);
+  await using page = await open(answer.play);
+  page.visitor.ask();
+  await until(() => page.visitor.root.textContent!.includes('The connection was lost.'), 'the notice');
+  await page.visitor.see('reference-id');
+  expect(page.visitor.text('answer')).toBe(ANSWER);
+  expect(page.visitor.root.querySelector<HTMLElement>('.waiting')!.hidden).toBe(true);
+  expect(page.visitor.root.querySelector('.trouble')!.childElementCount).toBe(0);
+});
+
+test('the next question goes on with the conversation', async () => {
+  const answer = new OneAnswer();
+  await using page = await open(answer.play);
+  page.visitor.ask('First?');
+  await page.visitor.see('reference-id');
+  page.visitor.ask('Second?');
+  await until(() => page.visitor.all('reference-id').length === 2, 'the second answer');
+  expect(asked(page.stage).map((question) => question.conversation_id)).toEqual([undefined, CONVERSATION]);
+});
+
+test('a new conversation can be begun, and knows nothing of the old one', async () => {
+  const answer = new OneAnswer();
+  await using page = await open(answer.play, {suggestions: 'How?'});
+  const {visitor, stage} = page;
+  expect(visitor.find('new-conversation')!.hidden).toBe(true);
+  visitor.ask('First?');
+  await visitor.see('reference-id');
+  visitor.click('new-conversation');
+  expect(visitor.all('asked')).toEqual([]);
+  expect(visitor.all('suggestion')).toHaveLength(1);
+  expect(visitor.find('new-conversation')!.hidden).toBe(true);
+  visitor.ask('Second?');
+  await visitor.see('reference-id');
+  expect(asked(stage).map((question) => question.conversation_id)).toEqual([undefined, undefined]);
+});
+
+test('what the visitor was shown that went wrong is told to the server, under the same ID', async () => {
+  await using page = await open(refuses(500, {error: 'internal_error', message: 'x'}));
+  page.visitor.ask();
+  await page.visitor.see('error-card');
+  const report = await until(() => page.stage.received.find(({path}) => path === '/api/v1/analytics/event'));
+  expect(idOf(report)).toBe(page.visitor.text('reference-id'));
+  expect(JSON.parse(report.body)).toMatchObject({
+    name: 'error_shown',
+    properties: {kind: 'server', code: 'internal_error'},
+  });
 });
 
 test('a failed question shows the ID under which the server knows it, and the page hears of it', async () => {

@@ -21,24 +21,38 @@ export interface Metadata {
   total_time_ms?: number;
 }
 
-export type ServerMessage = {requestId: string | null} & (
-  | {kind: 'sources'; sources: readonly Source[]}
-  | {kind: 'token'; text: string}
-  /** `answer` is null where the tokens are all there is. */
-  | {kind: 'done'; answer: string | null; metadata: Metadata}
-  | {kind: 'error'; envelope: Envelope}
-);
+export type ServerMessage = {requestId: string | null} &
+  /** `conversationId` is where the question was asked. */
+  (
+    | {kind: 'sources'; sources: readonly Source[]; conversationId: string | null}
+    /** `end` is how many characters of the answer have been told with this piece, where the server says so. */
+    | {kind: 'token'; text: string; end: number | null}
+    /** `answer` is null where the tokens are all there is. */
+    | {kind: 'done'; answer: string | null; metadata: Metadata}
+    | {kind: 'error'; envelope: Envelope}
+  );
 
-/** The message that the SSE event `name` with `data` is; undefined for what this widget does not know. */
-export function parseMessage(name: string | undefined, data: string): ServerMessage | undefined {
+const PLACE = /^\d{1,7}$/;
+
+/** The message that the SSE event `name` with `data` and `id` is; undefined for what this widget does not know. */
+export function parseMessage(name: string | undefined, data: string, id?: string): ServerMessage | undefined {
   const body = parseObject(data);
   if (!body) return undefined;
   const requestId = isRequestId(body['request_id']) ? body['request_id'] : null;
   switch (name) {
     case 'sources':
-      return {kind: 'sources', requestId, sources: asSources(body['sources'])};
-    case 'token':
-      return typeof body['text'] === 'string' ? {kind: 'token', requestId, text: body['text']} : undefined;
+      return {
+        kind: 'sources',
+        requestId,
+        sources: asSources(body['sources']),
+        conversationId: isConversationId(body['conversation_id']) ? body['conversation_id'] : null,
+      };
+    case 'token': {
+      const end = id !== undefined && PLACE.test(id) ? Number(id) : null;
+      return typeof body['text'] === 'string'
+        ? {kind: 'token', requestId, text: body['text'], end}
+        : undefined;
+    }
     case 'done':
       return {
         kind: 'done',
@@ -56,7 +70,12 @@ export function parseMessage(name: string | undefined, data: string): ServerMess
   }
 }
 
-function asSources(value: unknown): Source[] {
+/** Whether `value` has the form of the server's IDs of conversations. */
+export function isConversationId(value: unknown): value is string {
+  return typeof value === 'string' && /^[0-9a-f]{32}$/.test(value);
+}
+
+export function asSources(value: unknown): Source[] {
   if (!Array.isArray(value)) return [];
   return value.map((entry: unknown) => {
     // A broken entry keeps its place: the numbers in the answer count on it.

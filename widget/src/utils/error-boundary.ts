@@ -16,7 +16,10 @@ const KIND_OF_CODE: Record<string, FailureKind> = {
   selected_text_too_long: 'too_long',
   payload_too_large: 'too_long',
   forbidden: 'refused',
-  unauthorized: 'refused',
+  unauthorized: 'session_expired',
+  session_expired: 'session_expired',
+  invalid_token: 'link_invalid',
+  token_expired: 'link_invalid',
   internal_error: 'server',
 };
 
@@ -47,12 +50,15 @@ export async function handleFetchError(response: Response, sentId: string): Prom
   return new Failure(kind, requestId, {...explained(kind, envelope), retryAfter});
 }
 
-/** The failure that an `error` event in a stream is. */
-export function handleStreamError(envelope: Envelope, sentId: string): Failure {
-  const kind = KIND_OF_CODE[envelope.error] ?? (envelope.error.startsWith('invalid') ? 'invalid' : 'server');
+/** The failure that an `error` event in a stream is; `begun` when a part of the answer was heard before. */
+export function handleStreamError(envelope: Envelope, sentId: string, begun = false): Failure {
+  const named = KIND_OF_CODE[envelope.error] ?? (envelope.error.startsWith('invalid') ? 'invalid' : 'server');
+  // With a time to wait it is the server that is busy; without one it is this answer that is over.
+  const kind = begun && named === 'unavailable' && envelope.retryAfter === undefined ? 'cut_off' : named;
   return new Failure(kind, envelope.requestId ?? sentId, {
     ...explained(kind, envelope),
     retryAfter: envelope.retryAfter,
+    ended: true,
   });
 }
 

@@ -1,7 +1,7 @@
 /**
  * Where a question is written: a text area, a counter that appears when it matters, and one button that sends or stops.
  */
-import {MESSAGE_LIMIT} from '../services/rag-client';
+import {MESSAGE_LIMIT} from '../services/questions';
 import {codePoints} from '../utils/text';
 import {guarded} from '../utils/guard';
 import {h, hook} from './dom';
@@ -93,6 +93,10 @@ export class ComposerView {
     this.#usable = usable;
     this.#field.disabled = !usable;
     this.#update();
+  }
+
+  focus(): void {
+    this.#field.focus({preventScroll: true});
   }
 
   #submit(): void {

@@ -5,6 +5,8 @@
 import {h, hook} from './dom';
 
 const GAP_PX = 16;
+// Browsers tell screen readers of changes a little later than they happen.
+const READ_OUT_AFTER_MS = 300;
 
 export class ConversationView {
   readonly element = h('div', {
@@ -21,6 +23,16 @@ export class ConversationView {
   constructor() {
     for (const gesture of ['wheel', 'touchmove', 'keydown'] as const) {
       this.element.addEventListener(gesture, () => (this.#followed = null), {passive: true});
+    }
+  }
+
+  /** Do `work` without its being read out: it brings back what was read before. */
+  quietly(work: () => void): void {
+    this.element.setAttribute('aria-live', 'off');
+    try {
+      work();
+    } finally {
+      setTimeout(() => this.element.setAttribute('aria-live', 'polite'), READ_OUT_AFTER_MS);
     }
   }
 

@@ -2,13 +2,16 @@
  * One question and what became of it: waiting, being written, answered, stopped, or failed (with what there was).
  */
 import type {Failure} from '../failure';
-import type {Answer} from '../services/rag-client';
+import type {Answer} from '../services/hearing';
 import type {Source} from '../services/messages';
 import {createErrorUI} from '../utils/error-boundary';
 import {AnswerView} from './answer';
 import {h, hook} from './dom';
 import {referenceLine} from './reference';
 import {SourcesView} from './sources';
+
+const LOOKING = 'Looking for the answer';
+const LOST = 'The connection was lost. Finding the answer again';
 
 export class TurnView {
   readonly element: HTMLElement;
@@ -57,7 +60,7 @@ export class TurnView {
     this.#sources.hide();
     this.trouble.replaceChildren();
     this.#ending.replaceChildren();
-    this.#waitingText.data = 'Looking for the answer';
+    this.#waitingText.data = LOOKING;
     this.#waiting.hidden = false;
   }
 
@@ -67,6 +70,17 @@ export class TurnView {
       this.#waitingText.data =
         sources.length === 1 ? 'Reading 1 source' : `Reading ${sources.length} sources`;
     }
+  }
+
+  /** The connection is lost, and looked for. */
+  lose(): void {
+    if (this.#text) this.trouble.replaceChildren(h('p', {class: 'note'}, `${LOST}…`));
+    else this.#waitingText.data = LOST;
+  }
+
+  findAgain(): void {
+    this.trouble.replaceChildren();
+    if (!this.#text) this.#waitingText.data = LOOKING;
   }
 
   write(text: string): void {
@@ -83,6 +97,15 @@ export class TurnView {
     this.#ending.replaceChildren(referenceLine(answer.requestId));
   }
 
+  /** An answer of an earlier visit, or as much as there is of it. */
+  recall(text: string, sources: readonly Source[], whole: boolean): void {
+    this.#text = text;
+    this.#sources.sources = sources;
+    this.#answer.show(text);
+    this.#end(whole ? 'complete' : 'cut-off');
+    if (!whole) this.trouble.replaceChildren(h('p', {class: 'note'}, 'This answer was cut off.'));
+  }
+
   stop(failure: Failure): void {
     this.#end('stopped');
     this.trouble.replaceChildren(
@@ -95,14 +118,15 @@ export class TurnView {
     if (failure.requestId) this.#ending.replaceChildren(referenceLine(failure.requestId));
   }
 
-  fail(failure: Failure, retry: () => void): void {
+  /** `signIn` is for a session that has ended. */
+  fail(failure: Failure, retry: () => void, signIn?: () => void): void {
     this.#end('cut-off');
-    this.trouble.replaceChildren(createErrorUI(failure, retry));
+    this.trouble.replaceChildren(createErrorUI(failure, retry, {signIn}));
   }
 
   /** The conversation has gone on: asking this again would answer out of turn. */
   settle(): void {
-    this.trouble.querySelector('.retry')?.remove();
+    for (const button of this.trouble.querySelectorAll('.retry')) button.remove();
   }
 
   #end(state: 'complete' | 'cut-off' | 'stopped'): void {

@@ -6,15 +6,19 @@ function parse(name: string, data: unknown) {
 }
 
 test('each event of the contract is understood', () => {
-  expect(parse('sources', {request_id: 'a-1', sources: [{title: 'T', url: '/t', excerpt: 'E'}]})).toEqual({
+  const sources = [{title: 'T', url: '/t', excerpt: 'E'}];
+  const conversation = '3f0c8f0e8a3f4f6e9a550d3c5c8a1f11';
+  expect(parse('sources', {request_id: 'a-1', sources, conversation_id: conversation})).toEqual({
     kind: 'sources',
     requestId: 'a-1',
-    sources: [{title: 'T', url: '/t', excerpt: 'E'}],
+    sources,
+    conversationId: conversation,
   });
-  expect(parse('token', {request_id: 'a-1', text: ' word'})).toEqual({
+  expect(parseMessage('token', '{"request_id": "a-1", "text": " word"}', '12')).toEqual({
     kind: 'token',
     requestId: 'a-1',
     text: ' word',
+    end: 12,
   });
   expect(parse('done', {request_id: 'a-1', answer: 'All.', metadata: {model: 'm', tokens_used: 3}})).toEqual({
     kind: 'done',
@@ -70,3 +74,16 @@ test('metadata of the wrong type are left out', () => {
     metadata: {total_time_ms: 4},
   });
 });
+
+test('what is no ID of a conversation is none', () => {
+  for (const conversation_id of [undefined, 7, '../../x', 'A'.repeat(32)]) {
+    expect(parse('sources', {sources: [], conversation_id})).toMatchObject({conversationId: null});
+  }
+});
+
+test.each([undefined, '', 'done', '-1', '1e3', '99999999'])(
+  'the ID %s of a token says nothing of its place',
+  (id) => {
+    expect(parseMessage('token', '{"text": "x"}', id)).toMatchObject({end: null});
+  },
+);

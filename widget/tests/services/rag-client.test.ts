@@ -1,6 +1,9 @@
 import {afterEach, expect, test, vi} from 'vitest';
 import type {Failure} from '../../src/failure';
-import {pageAddress, RagClient, type AnswerListener} from '../../src/services/rag-client';
+import type {AnswerListener} from '../../src/services/hearing';
+import {pageAddress} from '../../src/services/questions';
+import {RagClient} from '../../src/services/rag-client';
+import {Session} from '../../src/services/session';
 import {
   ANSWER,
   answersWell,
@@ -19,7 +22,14 @@ import {deadAddress, pause, Stage, until} from '../support/server';
 
 afterEach(() => vi.unstubAllGlobals());
 
-const QUESTION = {message: 'How do I trace a request?', pageUrl: 'https://shop.example.com/help'};
+const QUESTION = {
+  message: 'How do I trace a request?',
+  pageUrl: 'https://shop.example.com/help',
+  messageId: 'question-1',
+  conversationId: null,
+};
+// Whoever is patient enough for the tests of how an answer is found again is in found-again.test.ts.
+const AT_ONCE = {unheard: [], begun: []};
 
 /** Remembers what it hears. */
 class Ear implements AnswerListener {
@@ -34,7 +44,7 @@ class Ear implements AnswerListener {
 }
 
 function ask(url: string, {ear = new Ear(), signal = new AbortController().signal, silenceMs = 5_000} = {}) {
-  return new RagClient(url, {silenceMs}).ask(QUESTION, ear, signal);
+  return new RagClient(url, new Session(url), {silenceMs, waitsMs: AT_ONCE}).ask(QUESTION, ear, signal);
 }
 
 async function failureOf(answer: Promise<unknown>): Promise<Failure> {
@@ -54,20 +64,26 @@ test('a question is sent as the contract says, with its ID', async () => {
     accept: 'text/event-stream',
     'x-request-id': answer.requestId,
   });
+  expect(received!.headers.authorization).toMatch(/^Bearer cka_[A-Za-z0-9_-]{43}$/);
   expect(JSON.parse(received!.body)).toEqual({
     message: QUESTION.message,
+    message_id: 'question-1',
     context: {mode: 'chat', page_url: QUESTION.pageUrl},
   });
 });
 
 test('a page without an address is not mentioned, and half characters are not sent', async () => {
   await using stage = await Stage.open(answersWell());
-  await new RagClient(stage.url).ask(
-    {message: 'a\ud800b', pageUrl: null},
+  await new RagClient(stage.url, new Session(stage.url)).ask(
+    {...QUESTION, message: 'a\ud800b', pageUrl: null},
     new Ear(),
     new AbortController().signal,
   );
-  expect(JSON.parse(stage.received[0]!.body)).toEqual({message: 'a\ufffdb', context: {mode: 'chat'}});
+  expect(JSON.parse(stage.received[0]!.body)).toEqual({
+    message: 'a\ufffdb',
+    message_id: 'question-1',
+    context: {mode: 'chat'},
+  });
 });
 
 test('an answer comes whole, and its parts are heard in order before', async () => {

@@ -47,7 +47,10 @@ export class Stage implements AsyncDisposable {
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     response.socket?.setNoDelay(true);
     response.setHeader('Access-Control-Allow-Origin', '*');
-    response.setHeader('Access-Control-Allow-Headers', 'Content-Type, X-Request-ID');
+    response.setHeader(
+      'Access-Control-Allow-Headers',
+      'Content-Type, Accept, X-Request-ID, Last-Event-ID, Authorization',
+    );
     response.setHeader('Access-Control-Expose-Headers', 'X-Request-ID, Retry-After');
     if (request.method === 'OPTIONS') return void response.writeHead(204).end();
     response.on('close', () => (this.left += response.writableFinished ? 0 : 1));

@@ -21,7 +21,7 @@ export class Visitor {
     defineWidget('https://chat.example.com');
     this.widget = document.createElement('chatkit-widget');
     for (const [name, value] of Object.entries(attributes)) this.widget.setAttribute(name, value);
-    for (const type of ['chatkit-answer', 'chatkit-error']) {
+    for (const type of ['chatkit-answer', 'chatkit-error', 'chatkit-session']) {
       document.addEventListener(type, (event) => this.heard.push(event as (typeof this.heard)[number]));
     }
     document.body.replaceChildren(this.widget);

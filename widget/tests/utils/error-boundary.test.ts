@@ -15,6 +15,10 @@ async function failureOf(play: Play) {
 test.each([
   [400, 'invalid_request', 'invalid'],
   [400, 'message_too_long', 'too_long'],
+  [400, 'invalid_token', 'link_invalid'],
+  [400, 'token_expired', 'link_invalid'],
+  [401, 'unauthorized', 'session_expired'],
+  [401, 'session_expired', 'session_expired'],
   [403, 'forbidden', 'refused'],
   [404, 'not_found', 'unreachable'],
   [408, 'invalid_request', 'unavailable'],
@@ -70,6 +74,13 @@ test('an error in the stream is of the kind its code says, and of the server whe
   expect(handleStreamError({...envelope, error: 'invalid_request'}, 's').kind).toBe('invalid');
   expect(handleStreamError({...envelope, error: 'llm_exploded'}, 's').kind).toBe('server');
   expect(handleStreamError({...envelope, error: '', requestId: null}, 's').requestId).toBe('s');
+});
+
+test('an error in the stream has ended this very answer, and half of one is cut off when there is nothing to wait for', () => {
+  const envelope = {error: 'service_unavailable', message: 'x', requestId: 'a-1', retryAfter: undefined};
+  expect(handleStreamError(envelope, 's', true)).toMatchObject({kind: 'cut_off', ended: true});
+  expect(handleStreamError({...envelope, retryAfter: 5}, 's', true).kind).toBe('unavailable');
+  expect(handleStreamError({...envelope, error: 'internal_error'}, 's', true).kind).toBe('server');
 });
 
 test('no connection means offline when the browser says so, and unreachable otherwise', () => {
