@@ -29,8 +29,9 @@ from pipeline.reading.reader import last_start
 from pipeline.segments import lock_folder
 
 from . import VERSION
-from .settings import Problem, Settings, SettingsError, load
+from .settings import Settings, SettingsError, load
 from .steps import StepFailed, opening_database, step
+from .unsafe import Problem
 
 if TYPE_CHECKING:
     from .app import Group

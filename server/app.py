@@ -39,6 +39,7 @@ from .chat.budget import Bounds, Budget
 from .chat.extract import ExtractiveAnswerer
 from .chat.generate import GenerativeAnswerer
 from .chat.handlers import TURNS
+from .chat.making import Making
 from .chat.retrieval import FullTextRetriever
 from .chat.service import Chat
 from .chat.turns import Turns
@@ -68,6 +69,7 @@ from .middleware import (
 )
 from .operations.health import HEALTH, Dependency, Health
 from .operations.metrics import EVENTS, METER, MODEL, OUTBOX, told
+from .origins import origin_of
 from .parts import (
     embedding,
     identity_providers,
@@ -75,7 +77,6 @@ from .parts import (
     listening_step,
     mail_carrier,
     opening_log,
-    origin_of,
     prepare_database,
     secret_keys,
     shared_limiter,
@@ -187,7 +188,7 @@ class Server:
         self._runner: Runner | None = None
         self._health: Health | None = None
         self._meter: Meter | None = None
-        self._turns: Turns | None = None
+        self._making: Making | None = None
         self._outbox: Outbox | None = None
         self._llm: LLM | None = None
         self._budget: Budget | None = None
@@ -351,8 +352,8 @@ class Server:
         deadline = loop.time() + self.settings.shutdown_seconds
         if self._runner is not None and self._runner.server is not None:
             await self._runner.cleanup()
-        if self._turns is not None:
-            await self._turns.close()
+        if self._making is not None:
+            await self._making.close()
         if self._outbox is not None:
             await self._outbox.stop(max(0.5, (deadline - loop.time()) * MAIL_PART))
         for task in self._background:
@@ -429,17 +430,12 @@ class Server:
     def _add_chat(self, app: web.Application, store: Store, sessions: Sessions) -> None:
         """Answers, turns and conversations."""
         retriever = FullTextRetriever(store)
-        turns = self._turns = Turns(
-            store=store,
-            chat=Chat(retriever, self._answerer(store)),
-            sessions=sessions,
-            clock=wall_clock,
-            report=report_exception,
-        )
-        self._background.append(asyncio.create_task(turns.run(), name="turns"))
+        chat = Chat(retriever, self._answerer(store))
+        making = self._making = Making(store=store, chat=chat, clock=wall_clock, report=report_exception)
+        app[TURNS] = Turns(store=store, makes=making, sessions=sessions, clock=wall_clock, model=chat.model)
+        self._background.append(asyncio.create_task(making.run(), name="making"))
         if self._llm is not None:
             app[MODEL] = self._llm
-        app[TURNS] = turns
         kept = app[CONVERSATIONS] = Conversations(store, retriever, wall_clock)
         retention_ms = int(self.settings.conversation_retention_days * DAY)
         jobs = (sessions.forget, app[PROVIDER_SIGN_IN].forget, lambda: kept.forget(retention_ms))

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 _LOCALHOST = re.compile(r"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?", re.ASCII)
 
@@ -16,3 +17,9 @@ class Origins:
     def permit(self, origin: str) -> bool:
         """Whether `origin`, such as ``https://www.example.com``, is one of them."""
         return origin in self.allowed or (self.any_localhost and _LOCALHOST.fullmatch(origin) is not None)
+
+
+def origin_of(url: str) -> str:
+    """The origin of `url`, as a browser sends it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()

@@ -20,7 +20,7 @@ from .mail.carrier import Carrier, NoCarrier
 from .mail.folder import Folder, show_on_terminal
 from .mail.smtp import MailServer
 from .mail.smtp import Server as MailHost
-from .origins import Origins
+from .origins import Origins, origin_of
 from .settings import Settings
 from .steps import StepFailed, step
 from .store import migrate
@@ -179,9 +179,3 @@ def mail_carrier(settings: Settings) -> Carrier:
         **({"helo": name} if "." in name and not name.replace(".", "").isdigit() else {}),
     )
     return MailServer(server, settings.from_email)
-
-
-def origin_of(url: str) -> str:
-    """The origin of `url`, as a browser sends it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}".lower()

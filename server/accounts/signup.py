@@ -13,7 +13,6 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit
 
 from pipeline.catalogue import Event, Field, declare
 from pipeline.log import log
@@ -29,6 +28,7 @@ from server.errors import (
 )
 from server.mail.address import normalized
 from server.mail.outbox import Outbox
+from server.origins import origin_of
 from server.store import accounts
 from server.store.engine import Store
 
@@ -148,10 +148,7 @@ class SignUp:
         return asked
 
     def _check_page(self, page_url: str | None) -> None:
-        if page_url is None:
-            return
-        parts = urlsplit(page_url)
-        if not self._embeds(f"{parts.scheme}://{parts.netloc}".lower()):
+        if page_url is not None and not self._embeds(origin_of(page_url)):
             problem = "No link may lead there. Send the address of a page of a site in CORS_ORIGINS, or none."
             raise InvalidRequest(
                 "The request is not valid: see page_url.", details=[Detail(field="page_url", problem=problem)]

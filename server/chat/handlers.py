@@ -35,9 +35,10 @@ from server.failures import report_exception
 from server.request import exchange, shown_token, somebody, visitor
 
 from .answer import Cited, Text
+from .making import CUT_OFF_MESSAGE
 from .models import Answer, DoneEvent, Newcomer, Question, SourcesEvent, TokenEvent
 from .service import Finished, Piece
-from .turns import CUT_OFF_MESSAGE, Taken, Turns
+from .turns import Taken, Turns
 
 TURNS = web.AppKey("turns", Turns)
 

@@ -8,75 +8,45 @@ process or another. So an answer is paid for once, and nobody's going away ends 
                  └──────► cut_off              something broke, the server stopped, or its process died: what was told is kept
                  └──────► (forgotten)          failed before a word of it was known: asked again, it is tried again
 
-What is known of a running answer is written to the store a few times a second with a time until which its maker is to be believed alive;
-whoever finds that time passed marks the turn cut off.
+A running answer has a time until which its maker is to be believed alive (see `making`); whoever finds that time passed marks the turn cut
+off.
 """
 
 import asyncio
-import contextlib
 import hashlib
 import secrets
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
-from pipeline.catalogue import Event, Field, declare
 from pipeline.context import note
 from pipeline.log import log
 from server.accounts.sessions import Opened, Sessions
 from server.accounts.tokens import Purpose, minted
 from server.accounts.visitor import Visitor
-from server.clock import SECOND, Clock
-from server.errors import ChatKitError, Detail, InternalError, InvalidRequest, NotFound, ServiceUnavailable
+from server.clock import Clock
+from server.errors import Detail, InvalidRequest, NotFound, ServiceUnavailable
 from server.store import conversations, turns
-from server.store.engine import Store, StoreUnavailable
-from server.store.turns import CUT_OFF, DONE, RUNNING, Turn
+from server.store.engine import Store
+from server.store.turns import RUNNING, Turn
 
-from .answer import Cited, Earlier, StandIn, Text
+from . import making
+from .answer import Cited, Text
+from .making import Making
 from .models import Metadata, Question, Source
 from .passages import excerpt
 from .running import Running
-from .service import Chat, Finished, Piece
+from .service import Finished, Piece
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-WRITE_SECONDS = 0.25
-"""How often what is known of running answers is written."""
-ALIVE_MS = 5 * SECOND
-"""How long after it last wrote an answer's maker is believed alive."""
 LOOK_SECONDS = 0.2
 """How often who follows an answer that another process makes looks for more."""
-ALONE_SECONDS = 30.0
-"""How long an answer is made on with nobody following it: a reload takes less, and whoever is gone for good costs no more than this."""
-ANSWER_LIMIT = 100_000
-"""Characters; an answer that is longer has gone wrong."""
-HISTORY = 6
-"""How many earlier turns a language model is told of."""
 TITLE_LIMIT = 80
-CUT_OFF_MESSAGE = "The answer was cut off. Ask again to get all of it."
-
-Reason = Literal["failed", "alone", "stopped", "died"]
-
-declare(
-    [
-        Event(
-            "turn_cut_off",
-            "WARNING",
-            "An answer ended before it was whole; what there was of it is kept.",
-            {
-                "turn": Field("the turn"),
-                "reason": Field(
-                    "`failed` (an error says why), `alone` (nobody waited for it any more), `stopped` (the server did), or `died` (its process)"
-                ),
-                "characters": Field("how much of the answer there was"),
-            },
-        )
-    ]
-)
 
 
 class Whole(NamedTuple):
@@ -102,25 +72,14 @@ class Taken:
 
 
 class Turns:
-    """Begins turns, and lets any number follow their answers. `report` is told of bugs while one is made."""
+    """Begins turns, and lets any number follow their answers, which are made by `makes`, and written by `model`."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        chat: Chat,
-        sessions: Sessions,
-        clock: Clock,
-        report: Callable[[Exception], None],
-    ) -> None:
+    def __init__(self, *, store: Store, makes: Making, sessions: Sessions, clock: Clock, model: str) -> None:
         self._store = store
-        self._chat = chat
+        self._making = makes
         self._sessions = sessions
         self._clock = clock
-        self._report = report
-        self._running: dict[str, Running] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._stopping = False
+        self._model = model
 
     async def take(self, question: Question, visitor: Visitor | None, token: str | None) -> Taken:
         """The turn of `question`: begun now, or found when it was before.
@@ -137,7 +96,7 @@ class Turns:
         except _Raced:
             turn, who, begun = await self._taken(question, asked, visitor, token)
         note(turn=turn.id, attached=not begun)
-        running = self._make(turn, question) if begun else self._running.get(turn.id)
+        running = self._making.begin(turn, question) if begun else self._making.running(turn.id)
         return Taken(turn, who, Opened(who, newcomer) if newcomer is not None else None, running)
 
     async def _taken(
@@ -184,7 +143,7 @@ class Turns:
             sources=None,
             metadata=None,
             created_at=now,
-            alive_until=now + ALIVE_MS,
+            alive_until=now + making.ALIVE_MS,
         )
         if not await turns.begin(connection, turn, visitor.id):
             raise _Raced
@@ -197,7 +156,7 @@ class Turns:
         if turn is None:
             raise NotFound("There is no such message.")
         note(turn=turn.id, attached=True)
-        return Taken(turn, visitor, None, self._running.get(turn.id))
+        return Taken(turn, visitor, None, self._making.running(turn.id))
 
     async def follow(self, taken: Taken, after: int | None = None) -> AsyncGenerator[Piece]:
         """The answer from its character `after` on, as it comes; with its sources for None, which is from the beginning.
@@ -227,7 +186,7 @@ class Turns:
     def _metadata(self, turn: Turn) -> Metadata:
         """What is known of how an answer was made that has ended."""
         if turn.metadata is None:
-            return _cut_off(self._chat.model)
+            return _cut_off(self._model)
         return Metadata.model_validate_json(turn.metadata)
 
     async def _from_store(self, turn: Turn, visitor: Visitor, after: int | None) -> AsyncGenerator[Piece]:
@@ -258,117 +217,6 @@ class Turns:
             raise ServiceUnavailable("The question could not be answered. Please ask again.", retry_after=1)
         return found
 
-    def _make(self, turn: Turn, question: Question) -> Running:
-        """Begin to make the answer."""
-        running = self._running[turn.id] = Running()
-        task = asyncio.create_task(self._made(turn, question, running), name="answer")
-        self._tasks[turn.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(turn.id, None))
-        return running
-
-    async def _made(self, turn: Turn, question: Question, running: Running) -> None:
-        try:
-            metadata = await self._written(turn, question, running)
-        except asyncio.CancelledError:
-            reason: Reason = "stopped" if self._stopping else "alone"
-            await asyncio.shield(self._broken_off(turn, running, reason, ServiceUnavailable(CUT_OFF_MESSAGE)))
-        except ChatKitError as error:
-            await self._broken_off(turn, running, "failed", error)
-        except Exception as error:
-            self._report(error)
-            await self._broken_off(turn, running, "failed", InternalError())
-        else:
-            await self._done(turn, running, metadata)
-        finally:
-            del self._running[turn.id]
-
-    async def _written(self, turn: Turn, question: Question, running: Running) -> Metadata:
-        """Write the answer into `running`, and say what it took."""
-        history = await self._history(turn) if question.conversation_id is not None else ()
-        answer = self._chat.stream(question, history, turn.conversation, lambda: running.shown)
-        async with aclosing(answer) as pieces:
-            async for piece in pieces:
-                match piece:
-                    case StandIn():
-                        running.begin_anew()
-                    case Cited():
-                        running.cite(piece)
-                    case Text():
-                        running.add(piece.text)
-                        if len(running.text) > ANSWER_LIMIT:
-                            raise ServiceUnavailable("The answer became too long.")
-                        # Who follows is told of each piece as it comes, however quickly they do.
-                        await asyncio.sleep(0)
-                    case Finished():
-                        return piece.metadata
-        raise AssertionError("a turn ends with `Finished`")
-
-    async def _history(self, turn: Turn) -> Sequence[Earlier]:
-        """What was asked and answered before in the turn's conversation, the latest last."""
-        async with self._store.reading("history") as connection:
-            before = await conversations.turns_of(connection, turn.conversation, HISTORY + 1)
-        return [
-            Earlier(one.question, one.answer) for one in before if one.id != turn.id and one.state == DONE
-        ]
-
-    async def _done(self, turn: Turn, running: Running, metadata: Metadata) -> None:
-        try:
-            async with self._store.writing("finish_turn") as connection:
-                await turns.write(connection, turn.id, **_known(running, DONE, metadata))
-        except StoreUnavailable as error:
-            # It cannot be kept: whoever is here has all of it, and is not told that it will be there later.
-            running.end(error=error)
-        else:
-            running.end(metadata=metadata)
-
-    async def _broken_off(self, turn: Turn, running: Running, reason: Reason, error: ChatKitError) -> None:
-        """Who is here hears `error`; who comes later finds what there was, or may ask again if there was nothing."""
-        with contextlib.suppress(StoreUnavailable):
-            async with self._store.writing("break_off_turn") as connection:
-                if running.text:
-                    await turns.write(connection, turn.id, **_known(running, CUT_OFF, None))
-                else:
-                    await turns.undo(connection, turn.id)
-        if running.text:
-            log.warning("turn_cut_off", turn=turn.id, reason=reason, characters=len(running.text))
-        running.end(error=error)
-
-    async def run(self) -> None:
-        """Write a few times a second what is known of running answers, and end those that nobody waits for; until cancelled."""
-        alone: dict[str, float] = {}
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(WRITE_SECONDS)
-            alone = {
-                turn: alone.get(turn, loop.time())
-                for turn, running in self._running.items()
-                if not running.followers
-            }
-            for turn, since in alone.items():
-                task = self._tasks.get(turn)
-                if task is not None and not task.cancelling() and loop.time() - since > ALONE_SECONDS:
-                    task.cancel()
-            with contextlib.suppress(StoreUnavailable):
-                await self._write_running()
-
-    async def _write_running(self) -> None:
-        going_on = {turn: running for turn, running in self._running.items() if not running.ended}
-        if not going_on:
-            return
-        async with self._store.writing("write_turns") as connection:
-            until = self._clock() + ALIVE_MS
-            for turn, running in going_on.items():
-                # What nobody was shown may still be taken back, so nobody else is shown it either.
-                known = _known(running, RUNNING, None) if running.shown else {}
-                await turns.write(connection, turn, **known, alive_until=until)
-
-    async def close(self) -> None:
-        """End what is running, and keep what there is of it."""
-        self._stopping = True
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-
 
 def _sources(turn: Turn) -> tuple[Source, ...]:
     """What an answer rests on, as far as is known."""
@@ -395,17 +243,6 @@ def _same(turn: Turn, asked: str) -> Turn:
     raise InvalidRequest(
         "The request is not valid: see message_id.", details=[Detail(field="message_id", problem=problem)]
     )
-
-
-def _known(running: Running, state: str, metadata: Metadata | None) -> dict[str, Any]:
-    """The columns for what is known of an answer."""
-    sources = None if running.cited is None else [source.model_dump() for source in running.cited.sources]
-    return {
-        "state": state,
-        "answer": running.text,
-        "sources": None if sources is None else orjson.dumps(sources).decode(),
-        "metadata": None if metadata is None else metadata.model_dump_json(),
-    }
 
 
 def _fingerprint(question: Question) -> str:

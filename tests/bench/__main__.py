@@ -1,6 +1,6 @@
 """All measurements, as tables for people and as `var/bench.json` for programs.
 
-make bench        or        python -m tests.bench [startup] [question] [emit] [stack] [windows] [trace] [limits]
+make bench        or        python -m tests.bench [startup] [question] [emit] [stack] [windows] [trace] [limits] [visits]
 """
 
 import json
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.bench import emit, limits, question, stack, startup, trace, windows
+from tests.bench import emit, limits, question, stack, startup, trace, visits, windows
 
 REPORT = Path("var/bench.json")
 BENCHES = {
@@ -22,6 +22,7 @@ BENCHES = {
     "windows": windows,
     "trace": trace,
     "limits": limits,
+    "visits": visits,
 }
 
 

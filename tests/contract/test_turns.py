@@ -11,8 +11,9 @@ import pytest
 from server.accounts.sessions import Sessions
 from server.accounts.tokens import Digester, Purpose, minted
 from server.accounts.visitor import Visitor
-from server.chat import turns as turning
+from server.chat import making
 from server.chat.answer import BrokeOff, Cited, Earlier, StandIn, Text
+from server.chat.making import Making
 from server.chat.models import Metadata, Question, Source
 from server.chat.passages import Passage
 from server.chat.retrieval import Retriever
@@ -66,23 +67,28 @@ Process = Callable[[Model], Turns]
 @pytest.fixture
 async def process(database: Store) -> AsyncIterator[Process]:
     """Makes what each process has of its own, on one database."""
-    made: list[tuple[Turns, asyncio.Task[None]]] = []
+    made: list[tuple[Making, asyncio.Task[None]]] = []
     reported: list[Exception] = []
 
     def start(model: Model, retriever: Retriever | None = None) -> Turns:
-        turns = Turns(
+        makes = Making(
             store=database,
             chat=Chat(retriever or Nothing(), model),
-            sessions=Sessions(database, Digester([b"k" * 32]), wall_clock),
             clock=wall_clock,
             report=reported.append,
         )
-        made.append((turns, asyncio.create_task(turns.run())))
-        return turns
+        made.append((makes, asyncio.create_task(makes.run())))
+        return Turns(
+            store=database,
+            makes=makes,
+            sessions=Sessions(database, Digester([b"k" * 32]), wall_clock),
+            clock=wall_clock,
+            model=model.model,
+        )
 
     yield start
-    for turns, task in made:
-        await turns.close()
+    for makes, task in made:
+        await makes.close()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -294,7 +300,7 @@ async def test_a_stop_keeps_what_there_was_and_says_so(process: Process, token: 
     assert taken.running is not None
     while not taken.running.shown:
         await asyncio.sleep(0.02)
-    await turns.close()
+    await turns._making.close()
     with pytest.raises(ServiceUnavailable, match="cut off"):
         await following
     later = process(Model())
@@ -307,7 +313,7 @@ async def test_a_stop_keeps_what_there_was_and_says_so(process: Process, token: 
 async def test_an_answer_whose_maker_died_is_cut_off_where_it_was_last_kept(
     process: Process, token: str, database: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turning, "ALIVE_MS", 1_000)
+    monkeypatch.setattr(making, "ALIVE_MS", 1_000)
     model = Model(pause=0.3)
     turns = process(model)
     taken = await turns.take(_question(), None, token)
@@ -315,7 +321,7 @@ async def test_an_answer_whose_maker_died_is_cut_off_where_it_was_last_kept(
     while not await _kept(database, taken):
         await asyncio.sleep(0.05)
     # As a `kill -9` leaves it: nobody writes any more, and nobody says that it is over.
-    turns._write_running = _never  # type: ignore[method-assign]
+    turns._making._write_running = _never  # type: ignore[method-assign]
     later = process(model)
     pieces = await _all(later, await later.take(_question(), None, token))
     assert _end(pieces).cut_off
@@ -340,7 +346,7 @@ async def _never() -> None:
 async def test_an_answer_that_nobody_waits_for_is_not_made_for_ever(
     process: Process, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turning, "ALONE_SECONDS", 0.1)
+    monkeypatch.setattr(making, "ALONE_SECONDS", 0.1)
     model = Model(pause=0.2)
     turns = process(model)
     taken = await turns.take(_question(), None, token)
@@ -349,10 +355,10 @@ async def test_an_answer_that_nobody_waits_for_is_not_made_for_ever(
             if isinstance(piece, Text):
                 break
     for _ in range(500):
-        if not turns._running:
+        if not turns._making._running:
             break
         await asyncio.sleep(0.02)
-    assert (model.stopped, turns._running) == (1, {})
+    assert (model.stopped, turns._making._running) == (1, {})
     pieces_again = await _all(turns, await turns.take(_question(), None, token))
     assert _end(pieces_again).cut_off
 

@@ -14,6 +14,7 @@ from server.openapi import document
 from server.routes import table
 from tests.harness import ServerProcess, exchange, request_bytes
 from tests.sites import Site, serving
+from tests.visitors import Visitor
 
 # What a description cannot say: which pages may embed the widget, which tokens there are, that a title must show something, what is a host.
 REFUSED_FOR_WHAT_THEY_MEAN = (
@@ -87,6 +88,22 @@ def test_schemathesis_finds_no_server_error_and_nothing_undocumented(
     assert f"Tested: {len(table()) - 1}" in done.stdout  # all but the description itself
     assert "No issues found" in done.stdout
     assert len(asked.events("unhandled_exception")) == bugs
+
+
+def test_schemathesis_finds_nothing_either_when_it_is_signed_in(asked: ServerProcess, tmp_path: Path) -> None:
+    visitor = Visitor(asked)
+    visitor.sign_in("schemathesis@example.org")
+    visitor.ask()
+    bugs = len(asked.events("unhandled_exception"))
+    # Those end the session with which all others are asked.
+    ends = [f"--exclude-path=/api/v1/auth/{name}" for name in ("logout", "refresh-token")]
+    session = f"--header=Authorization: Bearer {visitor.token}"
+    only = "--include-path-regex=^/api/"
+    done = schemathesis(f"{asked.url}/openapi.json", tmp_path, "--max-examples=50", session, only, *ends)
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert "No issues found" in done.stdout
+    assert len(asked.events("unhandled_exception")) == bugs
+    assert visitor.get("/auth/session-check").json()["state"] == "logged_in"
 
 
 class Canary(Site):

@@ -23,7 +23,7 @@ import importlib
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from urllib.parse import urldefrag, urlsplit
+from urllib.parse import urldefrag
 
 from pipeline.log import log
 from server.accounts.sessions import Opened, Sessions
@@ -39,6 +39,7 @@ from server.errors import (
     NotFound,
     TokenExpired,
 )
+from server.origins import origin_of
 from server.store import sign_ins
 from server.store.engine import Store
 from server.store.sign_ins import SignIn
@@ -123,7 +124,7 @@ class ProviderSignIn:
             raise NotFound("Nobody can sign in with that here.")
         if not consent:
             raise ConsentRequired("Please agree to the terms first.", details=[_CONSENT])
-        if page_url is not None and not self._leads_to(page_url):
+        if page_url is not None and not self._embeds(origin_of(page_url)):
             raise InvalidRequest("The request is not valid: see page_url.", details=[_PAGE])
         sign_in, state, flow = secrets.token_hex(16), minted(Purpose.STATE), minted(Purpose.FLOW)
         flow_digest = self._digester.digest(flow, Purpose.FLOW)
@@ -288,14 +289,10 @@ class ProviderSignIn:
     def _key(self, token: str, digest: str) -> bytes:
         return self._digester.derived(token, Purpose.ANSWER, digest, "code")
 
-    def _leads_to(self, page_url: str) -> bool:
-        parts = urlsplit(page_url)
-        return self._embeds(f"{parts.scheme}://{parts.netloc}".lower())
-
     def _page(self, found: SignIn, fragment: str) -> str:
         """Where the browser goes back to. A site that may not embed the widget any more gets nobody."""
         page = found.page_url
-        if page is None or not self._leads_to(page):
+        if page is None or not self._embeds(origin_of(page)):
             page = f"{self._site()}/"
         return f"{urldefrag(page).url}#{fragment}"
 

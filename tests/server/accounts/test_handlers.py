@@ -2,6 +2,9 @@
 
 import json
 import signal
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -9,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Answer, ServerProcess, exchange, request_bytes, running
+from tests.harness import Answer, ServerProcess, exchange, free_port, request_bytes, running
 from tests.visitors import LINK, Visitor, anonymous_token, letters, link_token, text_of
 
 _numbers = count(1)
@@ -285,6 +288,44 @@ def test_a_key_is_rotated_without_log_outs_and_taken_out_it_ends_its_sessions(
             assert server.stop(signal.SIGTERM) == 0
         finally:
             server.kill()
+
+
+def test_a_key_is_rotated_under_load_and_nobody_is_logged_out(tmp_path: Path, documents: Path) -> None:
+    old, new = "o1d-Key_" + "kX9q" * 7 + "ab12cd", "n3w-Key_" + "Zw7p" * 7 + "ef34gh"
+    folder = tmp_path / "server"
+    (folder / "var").mkdir(parents=True)
+    (folder / "var" / "chatkit.db").write_bytes(documents.read_bytes())
+    port = str(free_port())
+    server = ServerProcess(folder, SECRET_KEY=old, PORT=port, WORKERS="2").start()
+    try:
+        tokens = [Visitor(server).sign_in(f"visitor{number}@example.org")["token"] for number in range(4)]
+        stopped, states = threading.Event(), Counter[str]()
+
+        def check(token: str) -> None:
+            visitor = Visitor(server, token)
+            while not stopped.is_set():
+                try:
+                    answer = visitor.get("/auth/session-check")
+                    states[answer.json()["state"] if answer.status == 200 else str(answer.status)] += 1
+                except (OSError, IndexError, json.JSONDecodeError):
+                    states["no answer"] += 1  # while it starts anew
+                    time.sleep(0.02)
+
+        with ThreadPoolExecutor(len(tokens)) as pool:
+            checking = [pool.submit(check, token) for token in tokens]
+            for keys in (f"{new},{old}", f"{new},{old}"):
+                time.sleep(0.5)
+                assert server.stop(signal.SIGTERM) == 0
+                server.settings["SECRET_KEY"] = keys
+                server.start()
+            time.sleep(0.5)
+            stopped.set()
+            for one in checking:
+                one.result(30)
+        assert states["logged_in"] > 50
+        assert set(states) <= {"logged_in", "no answer"}
+    finally:
+        server.kill()
 
 
 def test_a_new_key_is_one_that_the_server_takes(tmp_path: Path) -> None:

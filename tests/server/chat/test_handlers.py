@@ -14,12 +14,12 @@ from pipeline.heartbeat import LoopLag
 from server.accounts.sessions import Sessions
 from server.accounts.tokens import Digester
 from server.bodies import BODY_SECONDS
-from server.chat import handlers
-from server.chat import turns as turning
+from server.chat import handlers, making
 from server.chat.answer import Answerer, Cited, Piece, Text
 from server.chat.extract import NO_ANSWER, ExtractiveAnswerer
 from server.chat.handlers import TURNS, ask, ask_stream
 from server.chat.ingest import ingest
+from server.chat.making import Making
 from server.chat.models import Answer
 from server.chat.retrieval import FullTextRetriever
 from server.chat.service import Chat
@@ -56,21 +56,18 @@ Start = Callable[..., Awaitable[Client]]
 async def start(store: Store) -> AsyncIterator[Start]:
     """The two handlers behind the real middlewares, with the answerer of one's choice."""
     runners: list[web.AppRunner] = []
-    kept: list[tuple[Turns, asyncio.Task[None]]] = []
+    kept: list[tuple[Making, asyncio.Task[None]]] = []
     session = aiohttp.ClientSession()
 
     async def started(answerer: Answerer | None = None) -> Client:
         app = web.Application()
         app.on_response_prepare.append(headers_stamped)
         app[BODY_SECONDS] = 5.0
-        turns = app[TURNS] = Turns(
-            store=store,
-            chat=Chat(FullTextRetriever(store), answerer or ExtractiveAnswerer()),
-            sessions=Sessions(store, Digester([b"0" * 32]), wall_clock),
-            clock=wall_clock,
-            report=report_exception,
-        )
-        kept.append((turns, asyncio.create_task(turns.run())))
+        chat = Chat(FullTextRetriever(store), answerer or ExtractiveAnswerer())
+        makes = Making(store=store, chat=chat, clock=wall_clock, report=report_exception)
+        sessions = Sessions(store, Digester([b"0" * 32]), wall_clock)
+        app[TURNS] = Turns(store=store, makes=makes, sessions=sessions, clock=wall_clock, model=chat.model)
+        kept.append((makes, asyncio.create_task(makes.run())))
         app.router.add_post("/chat", ask)
         app.router.add_post("/stream", ask_stream)
         runner = Runner(app, Addresses((), b"0" * 32), around(Meter(LoopLag())), shutdown_timeout=2)
@@ -84,8 +81,8 @@ async def start(store: Store) -> AsyncIterator[Start]:
     await session.close()
     for runner in runners:
         await runner.cleanup()
-    for turns, task in kept:
-        await turns.close()
+    for makes, task in kept:
+        await makes.close()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -338,7 +335,7 @@ async def test_a_silent_answerer_is_kept_alive_by_a_heartbeat(
 async def test_a_client_that_leaves_for_good_stops_the_work_and_is_no_error(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turning, "ALONE_SECONDS", 0.1)
+    monkeypatch.setattr(making, "ALONE_SECONDS", 0.1)
     answerer = _Scripted("word ", pause=0.01, forever=True)
     client = await start(answerer)
     with events() as written:
@@ -354,8 +351,8 @@ async def test_a_client_that_leaves_for_good_stops_the_work_and_is_no_error(
 
 async def test_a_client_that_reads_nothing_is_let_go(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handlers, "SEND_SECONDS", 0.3)
-    monkeypatch.setattr(turning, "ALONE_SECONDS", 0.1)
-    monkeypatch.setattr(turning, "ANSWER_LIMIT", 100_000_000)
+    monkeypatch.setattr(making, "ALONE_SECONDS", 0.1)
+    monkeypatch.setattr(making, "ANSWER_LIMIT", 100_000_000)
     answerer = _Scripted("word " * 20_000, pause=0.005, forever=True)
     client = await start(answerer)
     with events() as written:
