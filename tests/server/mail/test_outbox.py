@@ -21,6 +21,9 @@ from tests.mailbox import DROP, STALL, Mailbox
 from tests.reading_log import events
 from tests.server.mail.post import Clock, Post, running, until
 
+only_sqlite = pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+"""For what is true of a file that one can lock or read."""
+
 
 def named(written: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     return [event for event in written if event["event"] == name]
@@ -334,11 +337,12 @@ async def test_a_letter_that_is_nearly_sent_is_sent_before_the_stop(post: Post, 
     assert len(await post.rows()) == 1
 
 
+@only_sqlite
 async def test_what_was_sent_while_the_database_was_locked_is_sent_once(
-    post: Post, mailbox: Mailbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    post: Post, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "_PRAGMAS", ("PRAGMA busy_timeout = 50", *sqlite._PRAGMAS[1:]))
-    other = sqlite3.connect(tmp_path / "chatkit.db", isolation_level=None, check_same_thread=False)
+    other = sqlite3.connect(file_of(post), isolation_level=None, check_same_thread=False)
     mailbox.behave = lambda stage, _: lock(other) if stage == "data" else None
     outbox = post.outbox()
     with events() as written:
@@ -350,6 +354,11 @@ async def test_what_was_sent_while_the_database_was_locked_is_sent_once(
     other.close()
     assert mailbox.subjects == ["Hello"]
     assert {event["status"] for event in named(written, "dependency_call")} == {"SQLITE_BUSY"}
+
+
+def file_of(post: Post) -> Path:
+    """The file that the database is."""
+    return Path(post.url.partition(":///")[2])
 
 
 def lock(connection: sqlite3.Connection) -> None:
@@ -428,16 +437,15 @@ async def test_a_clock_that_is_set_back_holds_nothing_up(post: Post, mailbox: Ma
     assert mailbox.subjects == ["Hello"]
 
 
-async def test_neither_database_nor_log_holds_a_link(
-    post: Post, mailbox: Mailbox, clock: Clock, tmp_path: Path
-) -> None:
+@only_sqlite
+async def test_neither_database_nor_log_holds_a_link(post: Post, mailbox: Mailbox, clock: Clock) -> None:
     mailbox.does = {"rcpt": "450 4.2.1 Later"}
     outbox = post.outbox(clock=clock)
     with events() as written:
         async with running(outbox):
             await post.put(outbox, "Hello", "Again")
             await until(lambda: len(named(written, "email_delayed")) == 2)
-            on_disk = everything_in(tmp_path)
+            on_disk = everything_in(file_of(post).parent)
             mailbox.does = {}
             clock.now += 6
             await post.until_empty()
@@ -446,7 +454,7 @@ async def test_neither_database_nor_log_holds_a_link(
     text = str(written).encode()
     for token in post.tokens:
         assert token.encode() not in on_disk
-        assert token.encode() not in everything_in(tmp_path)
+        assert token.encode() not in everything_in(file_of(post).parent)
         assert token.encode() not in text
     assert not re.search(rb"verify#", on_disk + text)
     # The last link is the one in the letter that arrived.
