@@ -34,18 +34,6 @@ def ask_question(server: ServerProcess, **headers: str) -> bytes:
     return ask(server, "/api/v1/chat", "POST", body, Content_Type="application/json", **headers)
 
 
-def ask_a_question(server: ServerProcess) -> None:
-    """What a visitor does, who quotes this Reference ID."""
-    ask(
-        server,
-        "/api/v1/chat",
-        "POST",
-        b'{"message": "How do I trace a request?"}',
-        Content_Type="application/json",
-        X_Request_ID="7d3f2b1c-8a4e-4c55-9d0e-2f6f1b9a3c10",
-    )
-
-
 def reasons(server: ServerProcess) -> list[str]:
     """Why it is not ready; empty when it is."""
     return list(json.loads(get(server, "/health/ready"))["reasons"])

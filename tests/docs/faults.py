@@ -23,7 +23,6 @@ from pipeline.segments import MAX_LIVE, live_segments
 from tests.docs.asking import (
     WELL_SECONDS,
     ask,
-    ask_a_question,
     ask_question,
     get,
     until_counted,
@@ -36,6 +35,10 @@ from tests.mailbox import open_mailbox
 from tests.model_endpoint import refuses, serving
 from tests.postgres import Postgres
 from tests.redis import redis_running
+from tests.visitors import Visitor, link_token
+
+QUOTED = "7d3f2b1c-8a4e-4c55-9d0e-2f6f1b9a3c10"
+"""The Reference ID that a visitor quotes."""
 
 Fault = Callable[[ServerProcess], Iterator[None]]
 
@@ -51,7 +54,7 @@ def exception(server: ServerProcess) -> Iterator[None]:
 def question(server: ServerProcess) -> Iterator[None]:
     """Nothing is wrong: a visitor asked something, and quotes this Reference ID."""
     ask_question(server, X_Request_ID="7d3f2b1c-8a4e-4c55-9d0e-2f6f1b9a3c10")
-    ask_a_question(server)
+    ask_question(server, X_Request_ID=QUOTED)
     yield
 
 
@@ -308,6 +311,18 @@ def foreign_page(server: ServerProcess) -> Iterator[None]:
     yield
 
 
+def stolen_session(server: ServerProcess) -> Iterator[None]:
+    """Somebody signed in, and a token of theirs that they had refreshed is used by somebody else; a link is followed twice."""
+    visitor = Visitor(server)
+    stolen = visitor.sign_in("grace@example.com")["token"]
+    visitor.token = visitor.post("/auth/refresh-token").json()["token"]
+    Visitor(server, stolen).post("/auth/refresh-token")
+    visitor.post("/auth/refresh-token")
+    Visitor(server).post("/auth/verify", {"token": link_token(server, "grace@example.com")})
+    server.wait_for("verification_failed")
+    yield
+
+
 def no_documents(server: ServerProcess) -> Iterator[None]:
     """Nothing has been ingested."""
     server.stop()
@@ -424,7 +439,7 @@ def _documents_in_postgresql(server: ServerProcess) -> Generator[Postgres]:
 def with_a_model(server: ServerProcess) -> Iterator[None]:
     """Nothing is wrong: answers are written by a language model, and a visitor has asked."""
     with serving() as model, _started_with(server, **asking(model)):
-        ask_a_question(server)
+        ask_question(server, X_Request_ID=QUOTED)
         yield
 
 
@@ -433,7 +448,7 @@ def model_down(server: ServerProcess) -> Iterator[None]:
     with serving() as model, _started_with(server, **asking(model)):
         model.usually = refuses(503, Retry_After="60")
         for _ in range(BREAKER_FAILURES + 1):
-            ask_a_question(server)
+            ask_question(server, X_Request_ID=QUOTED)
         yield
 
 
@@ -506,6 +521,7 @@ FAULTS: dict[str, Fault] = {
         ring_damaged,
         segment_deleted,
         slow,
+        stolen_session,
         stopped,
         too_many_segments,
         two_workers,
