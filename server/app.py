@@ -220,10 +220,10 @@ class Server:
         with opening_database():
             if group.workers == 1:
                 await prepare_database(settings)
-            # The second is asked for nothing but its health, which must not queue behind the questions that it is to tell of.
+            # One connection is for nothing but its health, which must not queue behind the questions that it is to tell of.
             store, watched = self._stores = [
                 Store(settings.database_url, create=False, connections=connections)
-                for connections in (settings.database_pool_size, 1)
+                for connections in (settings.database_pool_size - 1, 1)
             ]
         shared = self._shared = shared_limiter(settings)
         redis = Dependency("redis", None if shared is None else shared.ping)
@@ -431,7 +431,13 @@ class Server:
         """Answers, turns and conversations."""
         retriever = FullTextRetriever(store)
         chat = Chat(retriever, self._answerer(store))
-        making = self._making = Making(store=store, chat=chat, clock=wall_clock, report=report_exception)
+        making = self._making = Making(
+            store=store,
+            chat=chat,
+            clock=wall_clock,
+            report=report_exception,
+            alone_seconds=self.settings.chat_alone_seconds,
+        )
         app[TURNS] = Turns(store=store, makes=making, sessions=sessions, clock=wall_clock, model=chat.model)
         self._background.append(asyncio.create_task(making.run(), name="making"))
         if self._llm is not None:

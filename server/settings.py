@@ -173,7 +173,7 @@ class Settings(BaseSettings):
     )
     database_pool_size: int = Field(
         8,
-        ge=1,
+        ge=2,
         le=1000,
         description="How many connections to the database each worker opens at most. PostgreSQL's `max_connections` must be more than "
         "those of all workers on all machines together.",
@@ -192,6 +192,11 @@ class Settings(BaseSettings):
         description="Networks in which many visitors share an address, such as an office's, by comma: 20 times as much is allowed to "
         "each of their addresses.",
         examples=["198.51.100.7,203.0.113.0/24"],
+    )
+    chat_alone_seconds: float = Field(
+        30.0,
+        ge=0,
+        description="How long an answer is made on when nobody follows it any more. A reload takes less, and finds it again.",
     )
     chat_inflight: int = Field(
         64,

@@ -30,8 +30,6 @@ WRITE_SECONDS = 0.25
 """How often what is known of running answers is written."""
 ALIVE_MS = 5 * SECOND
 """How long after it last wrote an answer's maker is believed alive."""
-ALONE_SECONDS = 30.0
-"""How long an answer is made on with nobody following it: a reload takes less, and whoever is gone for good costs no more than this."""
 ANSWER_LIMIT = 100_000
 """Characters; an answer that is longer has gone wrong."""
 HISTORY = 6
@@ -59,15 +57,22 @@ declare(
 
 
 class Making:
-    """Makes answers. `report` is told of bugs."""
+    """Makes answers. `report` is told of bugs; an answer that nobody follows is made on for `alone_seconds`."""
 
     def __init__(
-        self, *, store: Store, chat: Chat, clock: Clock, report: Callable[[Exception], None]
+        self,
+        *,
+        store: Store,
+        chat: Chat,
+        clock: Clock,
+        report: Callable[[Exception], None],
+        alone_seconds: float,
     ) -> None:
         self._store = store
         self._chat = chat
         self._clock = clock
         self._report = report
+        self._alone_seconds = alone_seconds
         self._running: dict[str, Running] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
@@ -164,7 +169,7 @@ class Making:
             }
             for turn, since in alone.items():
                 task = self._tasks.get(turn)
-                if task is not None and not task.cancelling() and loop.time() - since > ALONE_SECONDS:
+                if task is not None and not task.cancelling() and loop.time() - since > self._alone_seconds:
                     task.cancel()
             with contextlib.suppress(StoreUnavailable):
                 await self._write_running()

@@ -16,7 +16,6 @@ from server.chat.answer import BrokeOff, Cited, Earlier, StandIn, Text
 from server.chat.making import Making
 from server.chat.models import Metadata, Question, Source
 from server.chat.passages import Passage
-from server.chat.retrieval import Retriever
 from server.chat.service import Chat, Finished, Piece
 from server.chat.turns import Taken, Turns
 from server.clock import wall_clock
@@ -61,7 +60,7 @@ class Model:
             self.stopped += 1
 
 
-Process = Callable[[Model], Turns]
+Process = Callable[..., Turns]
 
 
 @pytest.fixture
@@ -70,12 +69,13 @@ async def process(database: Store) -> AsyncIterator[Process]:
     made: list[tuple[Making, asyncio.Task[None]]] = []
     reported: list[Exception] = []
 
-    def start(model: Model, retriever: Retriever | None = None) -> Turns:
+    def start(model: Model, alone_seconds: float = 30.0) -> Turns:
         makes = Making(
             store=database,
-            chat=Chat(retriever or Nothing(), model),
+            chat=Chat(Nothing(), model),
             clock=wall_clock,
             report=reported.append,
+            alone_seconds=alone_seconds,
         )
         made.append((makes, asyncio.create_task(makes.run())))
         return Turns(
@@ -343,12 +343,9 @@ async def _never() -> None:
     return None
 
 
-async def test_an_answer_that_nobody_waits_for_is_not_made_for_ever(
-    process: Process, token: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(making, "ALONE_SECONDS", 0.1)
+async def test_an_answer_that_nobody_waits_for_is_not_made_for_ever(process: Process, token: str) -> None:
     model = Model(pause=0.2)
-    turns = process(model)
+    turns = process(model, alone_seconds=0.1)
     taken = await turns.take(_question(), None, token)
     async with aclosing(turns.follow(taken)) as pieces:
         async for piece in pieces:

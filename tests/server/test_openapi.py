@@ -23,6 +23,8 @@ REFUSED_FOR_WHAT_THEY_MEAN = (
     "POST /api/v1/auth/signup",
     "POST /api/v1/auth/resend-verification",
     "POST /api/v1/auth/verify",
+    "POST /api/v1/auth/oauth/finish",
+    "POST /api/v1/auth/oauth/{provider}/start",
     "POST /api/v1/analytics/event",
 )
 

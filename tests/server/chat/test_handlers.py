@@ -59,12 +59,18 @@ async def start(store: Store) -> AsyncIterator[Start]:
     kept: list[tuple[Making, asyncio.Task[None]]] = []
     session = aiohttp.ClientSession()
 
-    async def started(answerer: Answerer | None = None) -> Client:
+    async def started(answerer: Answerer | None = None, alone_seconds: float = 30.0) -> Client:
         app = web.Application()
         app.on_response_prepare.append(headers_stamped)
         app[BODY_SECONDS] = 5.0
         chat = Chat(FullTextRetriever(store), answerer or ExtractiveAnswerer())
-        makes = Making(store=store, chat=chat, clock=wall_clock, report=report_exception)
+        makes = Making(
+            store=store,
+            chat=chat,
+            clock=wall_clock,
+            report=report_exception,
+            alone_seconds=alone_seconds,
+        )
         sessions = Sessions(store, Digester([b"0" * 32]), wall_clock)
         app[TURNS] = Turns(store=store, makes=makes, sessions=sessions, clock=wall_clock, model=chat.model)
         kept.append((makes, asyncio.create_task(makes.run())))
@@ -333,11 +339,10 @@ async def test_a_silent_answerer_is_kept_alive_by_a_heartbeat(
 
 
 async def test_a_client_that_leaves_for_good_stops_the_work_and_is_no_error(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start: Start,
 ) -> None:
-    monkeypatch.setattr(making, "ALONE_SECONDS", 0.1)
     answerer = _Scripted("word ", pause=0.01, forever=True)
-    client = await start(answerer)
+    client = await start(answerer, alone_seconds=0.1)
     with events() as written:
         response = await client.post("/stream", json={"message": QUESTION})
         await response.content.readline()
@@ -351,10 +356,9 @@ async def test_a_client_that_leaves_for_good_stops_the_work_and_is_no_error(
 
 async def test_a_client_that_reads_nothing_is_let_go(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handlers, "SEND_SECONDS", 0.3)
-    monkeypatch.setattr(making, "ALONE_SECONDS", 0.1)
     monkeypatch.setattr(making, "ANSWER_LIMIT", 100_000_000)
     answerer = _Scripted("word " * 20_000, pause=0.005, forever=True)
-    client = await start(answerer)
+    client = await start(answerer, alone_seconds=0.1)
     with events() as written:
         reader, writer = await asyncio.open_connection(client.host, client.port, limit=1)
         body = orjson.dumps({"message": QUESTION})

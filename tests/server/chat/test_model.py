@@ -70,6 +70,7 @@ def asking(
         "LLM_TIMEOUT_SECONDS": "4",
         "LLM_BREAKER_FAILURES": "50",
         "LLM_BREAKER_SECONDS": "0.5",
+        "CHAT_ALONE_SECONDS": "0.5",
     }
     with running(folder / "server", **impatient | settings) as server:
         yield server
@@ -469,7 +470,7 @@ def usage_of(server: ServerProcess, scope: str) -> int:
 
 
 def test_the_key_is_masked_where_settings_are_shown(model_server: ServerProcess) -> None:
-    (started,) = model_server.events("server_started")
+    (started,) = model_server.wait_for("server_started")
     assert started["settings"]["LLM_API_KEY"] == "(set)"
     shown = model_server.command("server", "check")
     assert KEY.encode() not in shown.stdout + shown.stderr
