@@ -90,6 +90,17 @@ class Making:
         return running
 
     async def _made(self, turn: Turn, question: Question, running: Running) -> None:
+        """Make the answer, and end it: whatever happens, nobody waits for ever."""
+        try:
+            await self._made_or_broken_off(turn, question, running)
+        except Exception as error:
+            self._report(error)
+        finally:
+            del self._running[turn.id]
+            if not running.ended:
+                running.end(error=InternalError())
+
+    async def _made_or_broken_off(self, turn: Turn, question: Question, running: Running) -> None:
         try:
             metadata = await self._written(turn, question, running)
         except asyncio.CancelledError:
@@ -102,8 +113,6 @@ class Making:
             await self._broken_off(turn, running, "failed", InternalError())
         else:
             await self._done(turn, running, metadata)
-        finally:
-            del self._running[turn.id]
 
     async def _written(self, turn: Turn, question: Question, running: Running) -> Metadata:
         """Write the answer into `running`, and say what it took."""

@@ -211,14 +211,20 @@ def _on_error(context: "ExceptionContext") -> None:
     import asyncpg
 
     error = context.original_exception
-    if isinstance(error, (OSError, asyncpg.InternalClientError)):
+    # SQLAlchemy hands the driver's own over as it is where it connects, and in a wrapping of its own where it asks.
+    own = (
+        found
+        for found in (error, error.__cause__)
+        if isinstance(found, (OSError, asyncpg.InternalClientError))
+    )
+    if (lost := next(own, None)) is not None:
         if context.connection is not None and not context.connection.closed:
             driver = context.connection.connection.driver_connection
             if driver is not None:
                 driver.terminate()
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = False
-        raise unreachable(error) from error
+        raise unreachable(lost) from error
     # What a row held that broke a rule is nobody's business, and exceptions are logged.
     if isinstance(error.__cause__, asyncpg.PostgresError):
         error.__cause__.detail = None

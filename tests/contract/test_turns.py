@@ -234,6 +234,21 @@ async def test_what_fails_before_a_word_is_known_can_be_asked_again(process: Pro
     assert _text(await _all(well, await well.take(_question(), None, token))) == WHOLE
 
 
+async def test_nobody_waits_for_ever_when_an_answer_cannot_be_kept_because_of_a_bug(
+    process: Process, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def buggy(*_: Any, **__: Any) -> bool:
+        raise RuntimeError("a bug")
+
+    turns = process(Model(pause=0.01))
+    taken = await turns.take(_question(), None, token)
+    monkeypatch.setattr(table, "write", buggy)
+    with pytest.raises(InternalError):
+        await asyncio.wait_for(_all(turns, taken), 20)
+    with pytest.raises(InternalError):
+        await asyncio.wait_for(turns.whole(taken), 20)
+
+
 async def test_what_breaks_midway_tells_who_is_there_why_and_keeps_what_there_was(
     process: Process, token: str
 ) -> None:
