@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -97,7 +98,8 @@ class Postgres:
         assert self._process is not None
         os.killpg(self._process.pid, number)
         for backend in self._backends():
-            os.kill(backend, number)
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(backend, number)
         if number is signal.SIGKILL:
             self._process.wait(SECONDS)
 
