@@ -7,7 +7,7 @@ classes: what a field means stands there and nowhere else. Lengths count charact
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
 ID_FORM = r"^[0-9a-f]{32}$"
 """An ID that the server makes: 128 random bits."""
@@ -40,6 +40,14 @@ PageUrl = Annotated[
     AfterValidator(_page),
 ]
 """The address of a page, fit to be taken apart."""
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Integer = Annotated[int, BeforeValidator(_whole)]
+"""A whole number, also as JSON may write it: 2.0 (JSON Schema, section 6.1.1)."""
 
 
 class Body(BaseModel):

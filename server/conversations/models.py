@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from server.chat.models import EXCERPT_LIMIT, Source
 from server.chat.words import printable
-from server.models import ID_FORM, Body, Reply
+from server.models import ID_FORM, Body, Integer, Reply
 
 TITLE_LIMIT = 80
 PAGE_LIMIT = 100
@@ -100,7 +100,7 @@ class WholeConversation(ConversationReply):
 class PersonalizeRequest(Body):
     """How much is recommended."""
 
-    limit: int = Field(5, ge=1, le=10, description="How many pages at most.", examples=[5])
+    limit: Integer = Field(5, ge=1, le=10, description="How many pages at most.", examples=[5])
 
 
 class Recommendation(Reply):

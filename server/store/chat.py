@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from . import fulltext
 from .engine import Store
 
+ATTEMPTS = 3
 _COLUMNS = ("id", "source", "url", "title", "kind", "fingerprint", "ingested_at")
 
 
@@ -57,6 +58,8 @@ async def known(store: Store) -> list[Known]:
 
 async def replace(store: Store, document: Document) -> None:
     """Keep `document` instead of the version that is there, if any; one transaction."""
+    from sqlalchemy.exc import IntegrityError
+
     from .tables import documents, passages
 
     row = {name: getattr(document, name) for name in _COLUMNS}
@@ -64,13 +67,20 @@ async def replace(store: Store, document: Document) -> None:
         {"document_id": document.id, "position": position, "heading": heading, "anchor": anchor, "text": text}
         for position, (heading, anchor, text) in enumerate(document.passages)
     ]
-    async with store.writing("replace_document") as connection:
-        # The document first: who replaces or removes the same one then waits here, before either has touched its passages.
-        await connection.execute(store.dialect.upsert(documents, {**row, "passages": len(parts)}))
-        await connection.execute(passages.delete().where(passages.c.document_id == document.id))
-        if parts:
-            await connection.execute(passages.insert(), parts)
-            await fulltext.of(store).index(connection, document.id, document.passages)
+    for attempt in range(ATTEMPTS):
+        try:
+            async with store.writing("replace_document") as connection:
+                # The document first: who replaces or removes the same one then waits here, before either has touched its passages.
+                await connection.execute(store.dialect.upsert(documents, {**row, "passages": len(parts)}))
+                await connection.execute(passages.delete().where(passages.c.document_id == document.id))
+                if parts:
+                    await connection.execute(passages.insert(), parts)
+                    await fulltext.of(store).index(connection, document.id, document.passages)
+            return
+        except IntegrityError:
+            # Two that are new at the same moment may meet at the source, which an upsert by ID does not look at; the other is there now.
+            if attempt == ATTEMPTS - 1:
+                raise
 
 
 async def remove(store: Store, document_id: str) -> None:

@@ -16,8 +16,11 @@ from tests.harness import ServerProcess, exchange, request_bytes
 from tests.sites import Site, serving
 from tests.visitors import Visitor
 
-# What a description cannot say: which pages may embed the widget, which tokens there are, that a title must show something, what is a host.
+# What a description cannot say: which pages may embed the widget, which tokens there are, that a title must show something, what is a host, and that a
+# message ID is for one question.
 REFUSED_FOR_WHAT_THEY_MEAN = (
+    "POST /api/v1/chat",
+    "POST /api/v1/chat/stream",
     "PATCH /api/v1/conversations/{conversation_id}",
     "POST /api/v1/chat/save",
     "POST /api/v1/auth/signup",
