@@ -3,19 +3,17 @@
 import asyncio
 import json
 import os
-import pty
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from tests.harness import Event, ServerProcess, clean_environment, exchange, free_port, request_bytes, running
+from tests.harness import Event, ServerProcess, exchange, free_port, request_bytes, running
+from tests.terminal import serving_on_a_terminal
 
 
 def failed_start(server: ServerProcess) -> Event:
@@ -77,22 +75,8 @@ def test_without_a_terminal_the_banner_is_an_event(server: ServerProcess) -> Non
 
 
 def test_on_a_terminal_the_banner_says_where_it_is_where_it_writes_and_how_to_trace(tmp_path: Path) -> None:
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "server"],
-        cwd=tmp_path,
-        env=clean_environment(PORT="0", TERM="dumb"),
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-    )
-    os.close(slave)
-    shown = b""
-    while b"Ctrl-C" not in shown:
-        shown += os.read(master, 65536)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 0
-    os.close(master)
+    with serving_on_a_terminal(tmp_path) as shown_until:
+        shown = shown_until(b"Ctrl-C")
     for told in (
         b"http://127.0.0.1:",
         b"var/log",

@@ -1,12 +1,7 @@
 """Mail as the whole server sends it: to a file in development, to a mail server where one is set, and not lost in between."""
 
 import json
-import os
-import pty
-import signal
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness import ServerProcess, clean_environment, exchange, needs, request_bytes, running
+from tests.harness import ServerProcess, exchange, needs, request_bytes, running
 from tests.mailbox import STALL, certificate, open_mailbox, server_context
+from tests.terminal import serving_on_a_terminal
 
 PRODUCTION = {
     "ENVIRONMENT": "production",
@@ -69,27 +65,11 @@ def test_in_development_a_letter_is_a_file_that_only_its_owner_reads(server: Ser
 
 def test_on_a_terminal_the_file_and_the_link_are_shown(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path)
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "server"],
-        cwd=tmp_path,
-        env=clean_environment(PORT="0", TERM="dumb"),
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-    )
-    os.close(slave)
-    shown = b""
-    while b"Ctrl-C" not in shown:
-        shown += os.read(master, 65536)
-    ask_for_a_letter(server)
-    while b"Its link" not in shown or not shown.endswith(b"\n"):
-        shown += os.read(master, 65536)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 0
-    os.close(master)
+    with serving_on_a_terminal(tmp_path) as shown_until:
+        shown_until(b"Ctrl-C")
+        ask_for_a_letter(server)
+        text = shown_until(b"Its link").decode()
     (file,) = (tmp_path / "var" / "mail").iterdir()
-    text = shown.decode()
     assert f"Mail to ada@example.com  var/mail/{file.name}" in text
     assert "Its link     http://127.0.0.1:" in text
 
