@@ -9,31 +9,38 @@ never a value.
 
 import difflib
 import hashlib
-import ipaddress
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
+from .setting_types import (
+    BaseUrl,
+    Domains,
+    HeaderSecret,
+    Host,
+    Issuer,
+    MailAddress,
+    Networks,
+    Origins,
+    RedisUrl,
+    type_name,
+)
 from .unsafe import Problem, unsafe
 
 MAX_WORKERS = 32
 ENV_FILE = Path(".env")
 TOML_FILE = Path("config/chatkit.toml")
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class SettingsError(Exception):
@@ -42,95 +49,6 @@ class SettingsError(Exception):
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("; ".join(f"{name}: {problem}" for name, problem, _ in problems))
         self.problems = problems
-
-
-def _listed(value: object) -> object:
-    """`a, b` as it is written in the environment, or a list as TOML has it."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _origin(value: str) -> str:
-    parts = urlsplit(value)
-    plain = f"{parts.scheme}://{parts.netloc}"
-    if parts.scheme not in {"http", "https"} or not parts.hostname or value != plain or "@" in value:
-        raise ValueError("an origin is https://host or https://host:port, with nothing behind it")
-    return value.lower()
-
-
-def _base_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or any(mark in value for mark in "@?#"):
-        raise ValueError("must be http(s)://host, perhaps with a path, and nothing else")
-    return value.rstrip("/")
-
-
-def _host(value: str) -> str:
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        if not re.fullmatch(r"[A-Za-z0-9.-]+", value):
-            raise ValueError(
-                "is neither a host's name nor its address; a port has a setting of its own"
-            ) from None
-    return value
-
-
-def _mail_address(value: str) -> str:
-    from .errors import InvalidEmail
-    from .mail.address import normalized
-
-    try:
-        return normalized(value)
-    except InvalidEmail:
-        raise ValueError("is not a mail address such as chat@example.com, without a name beside it") from None
-
-
-def _redis_url(value: str) -> str:
-    parts = urlsplit(value)
-    try:
-        place = parts.path if parts.scheme == "unix" else parts.hostname and parts.port != 0
-    except ValueError:  # a port that is none
-        place = None
-    if parts.scheme not in {"redis", "rediss", "valkey", "valkeys", "unix"} or not place:
-        raise ValueError(
-            "must be redis://, rediss://, valkey:// or valkeys:// and a host, or unix:// and a path"
-        )
-    return value
-
-
-def _header(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value()
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("must be printable ASCII without spaces")
-    return value
-
-
-def _issuer(value: str) -> str:
-    # To the letter, with the slash at its end if there is one: it is compared with what the provider says.
-    _base_url(value)
-    return value
-
-
-_DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}", re.ASCII)
-
-
-def _domain(value: str) -> str:
-    if not _DOMAIN.fullmatch(value.lower()):
-        raise ValueError("a domain is what stands behind the @, such as example.com")
-    return value.lower()
-
-
-Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
-Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)]
-HeaderSecret = Annotated[
-    Annotated[SecretStr, AfterValidator(_header)] | None, BeforeValidator(lambda value: value or None)
-]
-BaseUrl = Annotated[str, AfterValidator(_base_url)]
-MailAddress = Annotated[str, AfterValidator(_mail_address)]
-Host = Annotated[str, AfterValidator(_host)]
-RedisUrl = Annotated[str, AfterValidator(_redis_url)]
-Issuer = Annotated[str, AfterValidator(_issuer)]
-Domains = Annotated[tuple[Annotated[str, AfterValidator(_domain)], ...], NoDecode, BeforeValidator(_listed)]
 
 
 class Settings(BaseSettings):
@@ -455,7 +373,7 @@ def table() -> list[tuple[str, str, str, str]]:
     rows = []
     for name, field in Settings.model_fields.items():
         default = "" if field.default is None or field.default == () else str(field.default)
-        rows.append((name.upper(), _type_name(name), default, field.description or ""))
+        rows.append((name.upper(), type_name(field), default, field.description or ""))
     return rows
 
 
@@ -478,32 +396,6 @@ def _without_password(value: str) -> str:
     """`value` with what may be a password as `***`: between the name and the last `@` before a slash, or among the options."""
     value = re.sub(r"://([^/:@\s]*):[^/\s]*@", r"://\1:***@", value)
     return re.sub(r"([?&](?:ssl)?password=)[^&\s]*", r"\1***", value)
-
-
-def _type_name(name: str) -> str:
-    kinds = {
-        "environment": "development | production",
-        "log_level": "DEBUG | INFO | WARNING | ERROR",
-        "cors_origins": "origins",
-        "trusted_proxies": "networks",
-        "shared_networks": "networks",
-        "redis_url": "URL",
-        "base_url": "URL",
-        "secret_key": "secret",
-        "smtp_password": "secret",
-        "smtp_host": "host",
-        "smtp_tls": "starttls | tls | none",
-        "from_email": "mail address",
-        "llm_base_url": "URL",
-        "llm_api_key": "secret",
-        "log_ring_dir": "path",
-        "oauth_github_url": "URL",
-        "oauth_oidc_issuer": "URL",
-        "oauth_oidc_email_domains": "domains",
-    }
-    plain: dict[object, str] = {int: "integer", float: "number", bool: "true | false", Path: "path"}
-    plain[SecretStr | None] = "secret"
-    return kinds.get(name) or plain.get(Settings.model_fields[name].annotation, "text")
 
 
 def _misspelt() -> list[Problem]:
@@ -531,5 +423,6 @@ def _refused(error: ErrorDetails) -> Problem:
     message = str(error["msg"]).removeprefix("Value error, ")
     field = Settings.model_fields.get(name.lower())
     examples = field.examples if field is not None else None
-    fix = f"For example: {name.upper()}={examples[0]}" if examples else f"Takes: {_type_name(name.lower())}."
+    takes = type_name(field) if field is not None else "text"
+    fix = f"For example: {name.upper()}={examples[0]}" if examples else f"Takes: {takes}."
     return Problem(name.upper(), message, fix)
