@@ -128,6 +128,14 @@ class ServerProcess:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(STOP_SECONDS)
 
+    def damage_database(self) -> None:
+        """Write over it while it is open.
+
+        Not over its third file, -shm: that is memory which all open connections share, and who scribbles there breaks the process.
+        """
+        for name in ("chatkit.db", "chatkit.db-wal"):
+            (self.folder / "var" / name).write_bytes(b"this is not a database at all" * 1000)
+
     def events(self, name: str | None = None, **fields: Any) -> list[Event]:
         """What the log holds: events of that name with those fields. Every line must parse."""
         found = []

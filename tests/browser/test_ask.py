@@ -68,8 +68,7 @@ def test_the_tokens_come_one_after_the_other(page: Page, asked: ServerProcess) -
 def test_a_failure_shows_a_card_with_the_id_that_is_in_the_log(page: Page, tmp_path: Path) -> None:
     with running(tmp_path) as server:
         page.goto(server.url)
-        for file in (tmp_path / "var").glob("chatkit.db*"):
-            file.write_bytes(b"no database any more" * 500)
+        server.damage_database()
         ask(page, "Is anybody there?")
         card = page.locator("[data-test=error-card]")
         expect(card).to_be_visible()

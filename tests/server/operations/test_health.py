@@ -60,9 +60,7 @@ def test_a_database_that_is_gone_is_degraded_not_ready_and_told_of_once(server: 
 
 def test_a_damaged_database_is_degraded(server: ServerProcess) -> None:
     assert get(server, "/health")[0] == 200
-    # The third file, -shm, is memory that every open connection shares: who scribbles in it breaks the process, not the database.
-    for name in ("chatkit.db", "chatkit.db-wal"):
-        (server.folder / "var" / name).write_bytes(b"this is not a database at all" * 1000)
+    server.damage_database()
     time.sleep(FRESH_SECONDS + 0.1)
     assert get(server, "/health")[0] == 500
 
