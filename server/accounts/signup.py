@@ -1,7 +1,7 @@
 """Signing up and in, which are one: an address is given, a letter with a link goes there, and who comes with the link is let in.
 
     asked ──letter written──► armed (10 minutes) ──token spent──► session
-                                └── expired, or asked again
+                                └── expired: asked again
 
 Known and unknown addresses go the same way, with the same statements in the same order: whether there is an account is looked at
 only when the token is spent, by who has read the letter.
@@ -32,7 +32,7 @@ from server.origins import origin_of
 from server.store import accounts
 from server.store.engine import Store
 
-from .letter import KIND
+from .letter import KIND, LINK_MS
 from .sessions import Opened, Sessions
 from .tokens import Digester, Purpose
 from .visitor import Tier, Visitor
@@ -155,7 +155,10 @@ class SignUp:
             )
 
     async def status(self, verification_id: str) -> Status:
-        """How it stands with a verification. Raises ``NotFound`` and ``StoreUnavailable``."""
+        """How it stands with a verification. Raises ``NotFound`` and ``StoreUnavailable``.
+
+        It tells nothing of the letter, which may be late, or withheld: what becomes of that would tell who has ever consented.
+        """
         async with self._store.reading("verification") as connection:
             asked = await accounts.verification(connection, verification_id=verification_id)
         now = self._clock()
@@ -163,7 +166,7 @@ class SignUp:
             raise NotFound("There is no such verification, or it is too long ago.")
         if asked.spent_at is not None:
             return "verified"
-        return "pending" if asked.expires_at is None or asked.expires_at > now else "expired"
+        return "pending" if asked.requested_at + LINK_MS > now else "expired"
 
     async def verify(self, token: str, anonymous: Visitor | None) -> Opened:
         """Let in who has read the letter, and give the account what they had as an `anonymous` visitor.

@@ -24,14 +24,13 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """One request to be let in by mail. Times are None where it has not come to it yet."""
+    """One request to be let in by mail. `spent_at` is None until somebody has come with the link, `consented_at` where nobody ever consented."""
 
     id: str
     email: str
     page_url: str | None
     consented_at: int | None
     requested_at: int
-    expires_at: int | None
     spent_at: int | None
 
 
@@ -60,12 +59,10 @@ async def ask(connection: "AsyncConnection", verification: Mapping[str, Any]) ->
 
 async def arm(connection: "AsyncConnection", verification_id: str, digest: str, expires_at: int) -> None:
     """Have the verification spent also by the token with this digest, until `expires_at`."""
-    from .tables import verification_tokens, verifications
+    from .tables import verification_tokens
 
     row = {"digest": digest, "verification": verification_id, "expires_at": expires_at}
     await connection.execute(verification_tokens.insert(), row)
-    armed = verifications.update().where(verifications.c.id == verification_id)
-    await connection.execute(armed.values(expires_at=expires_at))
 
 
 async def spend(connection: "AsyncConnection", digests: Sequence[str], now: int) -> Verification | None:

@@ -97,7 +97,6 @@ verifications = Table(
     Column("page_url", String(2048), comment="where the link leads back to, or null"),
     Column("consented_at", BigInteger, comment="null when nobody ever consented: then no letter is sent"),
     Column("requested_at", BigInteger, nullable=False),
-    Column("expires_at", BigInteger, comment="of the newest token; null until a letter is written"),
     Column("spent_at", BigInteger, comment="null until somebody came with a token"),
 )
 

@@ -24,7 +24,6 @@ def upgrade() -> None:
         sa.Column("page_url", sa.String(2048)),
         sa.Column("consented_at", sa.BigInteger),
         sa.Column("requested_at", sa.BigInteger, nullable=False),
-        sa.Column("expires_at", sa.BigInteger),
         sa.Column("spent_at", sa.BigInteger),
     )
     op.create_table(
