@@ -28,6 +28,9 @@ class Dialect(Protocol):
     WRITING: Mapping[str, Any]
     """Execution options of a connection that writes: its statements are one transaction."""
 
+    ONE_WRITER: str
+    """Where only one can write at a time, the code that says "others write" (see `failure`); empty where many can."""
+
     PING: str
     """A statement that succeeds when the database can be used, and costs next to nothing."""
     IS_MIGRATED: str

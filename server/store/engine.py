@@ -4,6 +4,7 @@ SQLAlchemy is imported when a store is opened, so that what only names a `Store`
 the request's `db_ms` and `db_calls`; one that fails or takes long leaves a `dependency_call` event.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import perf_counter
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 SLOW_MS = 500.0
 """A use of the database that takes longer than this many milliseconds is worth an event."""
 
+TURN_SECONDS = 5.0
+"""How long a write waits for those of this process that came before it, where the database takes one at a time."""
+
 CONNECTIONS = 8
 """How many connections a process opens at most, unless it is told otherwise."""
 
@@ -31,6 +35,10 @@ class StoreUnavailable(ServiceUnavailable):
 
     def __init__(self) -> None:
         super().__init__("This is not possible right now. Please try again in a moment.", retry_after=5)
+
+
+class _NoTurn(Exception):
+    """Those who came before have written for too long."""
 
 
 class Store:
@@ -60,6 +68,7 @@ class Store:
         self._patient = patient
         self._reader = self.engine.execution_options(**self.dialect.READING)
         self._writer = self.engine.execution_options(**self.dialect.WRITING)
+        self._turns = asyncio.Lock() if self.dialect.ONE_WRITER else None
 
     @asynccontextmanager
     async def reading(self, operation: str) -> "AsyncIterator[AsyncConnection]":
@@ -82,7 +91,7 @@ class Store:
     @asynccontextmanager
     async def writing(self, operation: str) -> "AsyncIterator[AsyncConnection]":
         """One transaction: committed when the block ends, undone when it raises. Raises ``StoreUnavailable``."""
-        async with self._watched(operation), self._writer.begin() as connection:
+        async with self._watched(operation), self._turn(), self._writer.begin() as connection:
             yield connection
 
     def exists(self) -> bool:
@@ -100,6 +109,25 @@ class Store:
     async def close(self) -> None:
         """Let every connection go. SQLite's log is written back into its file with the last one."""
         await self.engine.dispose()
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait in order until one may write: SQLite lets one in, and has the others ask again and again, whoever came first.
+
+        Of other processes nothing is known here: for them the database itself makes one wait.
+        """
+        if self._turns is None:
+            yield
+            return
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            raise _NoTurn from error
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     @asynccontextmanager
     async def _watched(self, operation: str) -> AsyncIterator[None]:
@@ -125,4 +153,6 @@ class Store:
         """What the log says of `error` when it means "not now"; None when it is anything else, such as a bug."""
         from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
+        if isinstance(error, _NoTurn):
+            return self.dialect.ONE_WRITER
         return "POOL_EXHAUSTED" if isinstance(error, NoConnectionFree) else self.dialect.failure(error)

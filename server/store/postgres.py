@@ -39,6 +39,7 @@ IDLE_SECONDS = 30
 
 READING: Mapping[str, Any] = {"isolation_level": "AUTOCOMMIT"}
 WRITING: Mapping[str, Any] = {}
+ONE_WRITER: str = ""
 
 PING: str = "SELECT 1"
 IS_MIGRATED: str = "SELECT 1 WHERE to_regclass('alembic_version') IS NOT NULL"

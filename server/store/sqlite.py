@@ -20,6 +20,7 @@ BUSY_MS = 5_000
 
 READING: Mapping[str, Any] = {}
 WRITING: Mapping[str, Any] = {"writes": True}
+ONE_WRITER: str = "SQLITE_BUSY"
 
 PING: str = "PRAGMA schema_version"
 IS_MIGRATED: str = "SELECT 1 FROM sqlite_schema WHERE name = 'alembic_version'"
@@ -73,6 +74,8 @@ def arguments(url: str, *, create: bool, connections: int, patient: bool) -> tup
     Each connection is a thread. Who waits longer than five seconds for one is told so. Nothing is rolled back on return: readers begin
     no transaction, and `Store.writing` ends its own whatever happens.
     """
+    from .sqlite_connection import connect
+
     del patient  # how long a statement waits for a lock is the same for all
     file = database_file(url)
     if create and file is not None:
@@ -84,7 +87,11 @@ def arguments(url: str, *, create: bool, connections: int, patient: bool) -> tup
         "pool_timeout": 5,
         "pool_use_lifo": True,
         "pool_reset_on_return": None,
-        "connect_args": {"isolation_level": None, "timeout": BUSY_MS / 1_000},
+        "connect_args": {
+            "isolation_level": None,
+            "timeout": BUSY_MS / 1_000,
+            "async_creator_fn": connect,
+        },
     }
 
 

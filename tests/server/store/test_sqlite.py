@@ -5,11 +5,15 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import aiosqlite
 import pytest
+from sqlalchemy import text
 
-from server.store import sqlite
+from server.store import engine, sqlite
 from server.store.engine import Store, StoreUnavailable
+from server.store.sqlite_connection import Connection
 from tests.reading_log import events
 
 
@@ -81,6 +85,63 @@ async def test_writers_take_turns(store: Store) -> None:
     await asyncio.gather(*(add() for _ in range(30)))
     async with store.fetching("test") as fetch:
         assert [x for (x,) in await fetch("SELECT x FROM t ORDER BY x", ())] == list(range(30))
+
+
+async def test_who_came_first_writes_first(store: Store) -> None:
+    await _with_table(store)
+    wrote: list[int] = []
+
+    async def add(number: int) -> None:
+        async with store.writing("test") as connection:
+            await connection.exec_driver_sql("INSERT INTO t VALUES (?)", (number,))
+            wrote.append(number)
+
+    await asyncio.gather(*(add(number) for number in range(30)))
+    assert wrote == list(range(30))
+
+
+async def test_whose_turn_to_write_does_not_come_is_told_that_the_database_is_busy(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "TURN_SECONDS", 0.05)
+    await _with_table(store)
+    async with store.writing("first"):
+        with events() as written, pytest.raises(StoreUnavailable):
+            async with store.writing("second"):
+                pass
+    assert [(event["operation"], event["status"]) for event in written] == [("second", "SQLITE_BUSY")]
+    async with store.writing("third") as connection:  # and nobody's turn is lost by it
+        await connection.exec_driver_sql("INSERT INTO t VALUES (1)")
+    assert await _count(store) == 1
+
+
+async def test_a_statement_costs_one_hop_to_the_drivers_thread(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _with_table(store)
+    hops = 0
+    whole = Connection.run
+
+    async def counted(self: Connection, *arguments: Any) -> Any:
+        nonlocal hops
+        hops += 1
+        return await whole(self, *arguments)
+
+    monkeypatch.setattr(Connection, "run", counted)
+    monkeypatch.setattr(aiosqlite.Cursor, "__init__", None)  # there is no other way
+    async with store.writing("test") as connection:
+        many = [{"x": number} for number in range(5)]
+        assert (await connection.execute(text("INSERT INTO t VALUES (:x)"), many)).rowcount == 5
+        changed = await connection.execute(text("UPDATE t SET x = x + 1 WHERE x > :x"), {"x": 1})
+        assert changed.rowcount == 3
+        rows = await connection.execute(text("DELETE FROM t WHERE x = 4 RETURNING x"))
+        assert rows.all() == [(4,)]
+        rows = await connection.execute(text("SELECT x, x * 2 AS twice FROM t ORDER BY x"))
+        assert rows.keys() == {"x": 0, "twice": 1}.keys()
+        assert rows.all() == [(0, 0), (1, 2), (3, 6), (5, 10)]
+    assert hops == len(
+        ["BEGIN", "INSERT", "UPDATE", "DELETE", "SELECT"]
+    )  # the commit is the connection's own
 
 
 async def test_a_locked_database_is_unavailable_and_the_log_says_so(
