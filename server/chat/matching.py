@@ -7,7 +7,7 @@ begins as the stem does, and few words do, so only those are stemmed.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .words import WORD, stem, unaccented
+from .words import stem, words
 
 # Porter's steps replace at most the last letter of what becomes the stem, and only by one of these.
 _REPLACED = ("i", "e", "l")
@@ -35,10 +35,10 @@ class Matcher:
 
     def find(self, text: str) -> Matches:
         """The words of `text` that have one of the stems."""
-        words = WORD.findall(unaccented(text))
+        there = words(text)
         beginnings = self._beginnings
-        near = [(index, stem(word)) for index, word in enumerate(words) if word.startswith(beginnings)]
-        return Matches(len(words), [hit for hit in near if hit[1] in self._terms])
+        near = [(index, stem(word)) for index, word in enumerate(there) if word.startswith(beginnings)]
+        return Matches(len(there), [hit for hit in near if hit[1] in self._terms])
 
 
 def beginning(term: str) -> str:

@@ -15,6 +15,11 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\uff
 _HIGH = re.compile("[^\x00-\u02ff]")
 """Where the accents are, among others."""
 
+_ASCII_WORDS = bytes(
+    ord(chr(code).lower() if code < 128 and chr(code).isalnum() else " ") for code in range(256)
+)
+"""For each byte of a text in ASCII what it is in a word, or a space."""
+
 _HOW_MUCH = re.compile(
     r"\bhow\s+(?:big|deep|early|far|fast|frequently|high|large|late|long|often|old|quickly|small|soon|wide)\b",
     re.IGNORECASE,
@@ -51,15 +56,14 @@ def folded(word: str) -> str:
     return "".join(character for character in decomposed if not unicodedata.combining(character))
 
 
-def unaccented(text: str) -> str:
-    """`text` in lower case without accents, as `folded` has its words; a letter and its accent are one."""
-    text = text.lower()
-    if text.isascii():
-        return text
-    text = unicodedata.normalize("NFD", text)
+def words(text: str) -> list[str]:
+    """The words of `text` as `folded` has them, in order; a letter and its accent are one."""
+    if text.isascii():  # A third of what the regular expression takes.
+        return text.encode().translate(_ASCII_WORDS).decode().split()
+    text = unicodedata.normalize("NFD", text.lower())
     for mark in filter(unicodedata.combining, set(_HIGH.findall(text))):
         text = text.replace(mark, "")
-    return text
+    return WORD.findall(text)
 
 
 def stems(text: str) -> list[str]:

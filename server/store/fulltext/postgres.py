@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from server.chat.words import WORD, stem, unaccented
+from server.chat.words import stem, words
 from server.store.dialects import Fetch, Row
 from server.store.engine import Store
 
@@ -79,8 +79,8 @@ async def index(
     from sqlalchemy import text
 
     rows = [
-        {"document_id": document_id, "position": position, "stems": list(_names(heading, words))}
-        for position, (heading, _, words) in enumerate(passages)
+        {"document_id": document_id, "position": position, "stems": list(_names(heading, content))}
+        for position, (heading, _, content) in enumerate(passages)
     ]
     if rows:
         await connection.execute(text(_INDEX), rows)
@@ -94,8 +94,8 @@ async def tidy(store: Store) -> None:
 
 def _names(heading: str, text: str) -> Iterator[str]:
     """Under which names a passage is found."""
-    occurrences = Counter(map(_stem, WORD.findall(unaccented(text))))
-    for word in WORD.findall(unaccented(heading)):
+    occurrences = Counter(map(_stem, words(text)))
+    for word in words(heading):
         occurrences[_stem(word)] += _HEADING_WEIGHT
     for name, count in occurrences.items():
         for level in _LEVELS:

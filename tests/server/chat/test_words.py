@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.chat.matching import Matcher, beginning
-from server.chat.words import STOP_WORDS, printable, stem, terms
+from server.chat.words import STOP_WORDS, WORD, printable, stem, terms, words
 from tests.harness import ROOT
 
 _ENDINGS = (
@@ -21,25 +21,27 @@ _ENDINGS = (
 
 def _vocabulary(rng: random.Random) -> list[str]:
     """The words of the project's own files, and 40,000 made of a few letters and every ending that a stemmer knows."""
-    words: set[str] = set()
+    made: set[str] = set()
     for path in [*ROOT.glob("server/**/*.py"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*.md")]:
-        words.update(re.findall("[a-z]+", path.read_text().lower()))
-    while len(words) < 40_000:
+        made.update(re.findall("[a-z]+", path.read_text().lower()))
+    while len(made) < 40_000:
         start = "".join(rng.choices("abceilorstyy", k=rng.randint(0, 5)))
-        words.add(start + "".join(rng.choices(_ENDINGS, k=rng.randint(1, 3))))
-    return sorted(words)
+        made.add(start + "".join(rng.choices(_ENDINGS, k=rng.randint(1, 3))))
+    return sorted(made)
 
 
 def test_the_stemmer_agrees_with_the_one_of_the_index(rng: random.Random) -> None:
-    words = _vocabulary(rng)
+    vocabulary = _vocabulary(rng)
     index = sqlite3.connect(":memory:")
     index.execute("CREATE VIRTUAL TABLE f USING fts5(word, tokenize='porter unicode61')")
     index.execute("CREATE VIRTUAL TABLE v USING fts5vocab(f, instance)")
-    index.executemany("INSERT INTO f(rowid, word) VALUES (?, ?)", enumerate(words))
+    index.executemany("INSERT INTO f(rowid, word) VALUES (?, ?)", enumerate(vocabulary))
 
     theirs = dict(index.execute("SELECT doc, term FROM v"))
 
-    assert {word: stem(word) for word in words} == {word: theirs[number] for number, word in enumerate(words)}
+    assert {word: stem(word) for word in vocabulary} == {
+        word: theirs[number] for number, word in enumerate(vocabulary)
+    }
 
 
 def test_every_word_begins_as_its_stem_does(rng: random.Random) -> None:
@@ -65,6 +67,12 @@ def test_the_terms_of_a_question_are_what_it_is_about(question: str, expected: l
 
 def test_a_letter_and_its_accent_are_one_word() -> None:
     assert list(terms("cafe\u0301s", 8)) == list(terms("caf\u00e9s", 8))
+
+
+@given(st.text(st.characters(max_codepoint=127), max_size=300))
+def test_a_text_in_ascii_has_the_words_that_the_expression_finds(text: str) -> None:
+    assert words(text) == WORD.findall(text.lower())
+    assert words(f"{text} é") == [*words(text), "e"]
 
 
 def test_no_more_terms_than_asked_for() -> None:
