@@ -1,6 +1,7 @@
 """Fixtures for every test: a server of one's own, or the one that all tests of a session may ask."""
 
 import random
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pytest
 
 from tests.harness import ROOT, ServerProcess, running
 from tests.redis import RedisProcess, redis_running
+
+# A suite that was started in the background inherits that interrupts are ignored; what it starts is to hear them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.databases", "tests.identity_provider"]
 

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
+from server.limits import redis
 from server.limits.keys import Key
 from server.limits.limiter import Decision, Limiter
 from server.limits.memory import MemoryLimiter
@@ -34,6 +35,12 @@ async def _redis(url: str) -> AsyncIterator[Limiter]:
 
 
 IMPLEMENTATIONS: dict[str, Callable[[str], Opened]] = {"memory": _memory, "redis": _redis}
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long Redis is waited for is the server's affair (`tests/server/limits/test_shared.py`), not the seam's."""
+    monkeypatch.setattr(redis, "PATIENCE_SECONDS", 10.0)
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)

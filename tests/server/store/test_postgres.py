@@ -375,7 +375,7 @@ async def test_a_connection_that_is_closed_in_the_middle_of_a_statement_is_an_ou
 ) -> None:
     asked = asyncio.create_task(_asked(store, "SELECT pg_sleep(4)"))
     who = f"FROM pg_stat_activity WHERE datname = '{database}' AND query LIKE '%pg_sleep(4)%' AND state = 'active'"
-    with failing("57P01"):
+    with failing("57P01", "CONNECTION_CLOSED"):
         while not await asyncio.to_thread(postgres.psql, f"SELECT pg_terminate_backend(pid) {who}"):
             await asyncio.sleep(0.02)
         await asked
