@@ -74,7 +74,9 @@ class Making:
         self._report = report
         self._alone_seconds = alone_seconds
         self._running: dict[str, Running] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writing: dict[str, asyncio.Task[None]] = {}
+        """Those whose answer is being written, and may be cut off; what follows may not be."""
         self._stopping = False
 
     def running(self, turn_id: str) -> Running | None:
@@ -84,28 +86,37 @@ class Making:
     def begin(self, turn: Turn, question: Question) -> Running:
         """Begin to make the answer of `turn`."""
         running = self._running[turn.id] = Running()
-        task = asyncio.create_task(self._made(turn, question, running), name="answer")
-        self._tasks[turn.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(turn.id, None))
+        task = self._writing[turn.id] = asyncio.create_task(
+            self._made(turn, question, running), name="answer"
+        )
+        self._tasks.add(task)
+        task.add_done_callback(lambda _: self._let_go(turn, task))
         return running
 
+    def _let_go(self, turn: Turn, task: asyncio.Task[None]) -> None:
+        """Whatever happened, nobody waits for ever; not even when the task was cancelled before it began."""
+        self._tasks.discard(task)
+        self._writing.pop(turn.id, None)
+        running = self._running.pop(turn.id)
+        if not running.ended:
+            running.end(error=InternalError())
+
     async def _made(self, turn: Turn, question: Question, running: Running) -> None:
-        """Make the answer, and end it: whatever happens, nobody waits for ever."""
+        """Make the answer, and end it."""
         try:
             await self._made_or_broken_off(turn, question, running)
         except Exception as error:
             self._report(error)
-        finally:
-            del self._running[turn.id]
-            if not running.ended:
-                running.end(error=InternalError())
 
     async def _made_or_broken_off(self, turn: Turn, question: Question, running: Running) -> None:
         try:
-            metadata = await self._written(turn, question, running)
+            try:
+                metadata = await self._written(turn, question, running)
+            finally:
+                del self._writing[turn.id]
         except asyncio.CancelledError:
             reason: Reason = "stopped" if self._stopping else "alone"
-            await asyncio.shield(self._broken_off(turn, running, reason, ServiceUnavailable(CUT_OFF_MESSAGE)))
+            await self._broken_off(turn, running, reason, ServiceUnavailable(CUT_OFF_MESSAGE))
         except ChatKitError as error:
             await self._broken_off(turn, running, "failed", error)
         except Exception as error:
@@ -177,7 +188,7 @@ class Making:
                 if not running.followers
             }
             for turn, since in alone.items():
-                task = self._tasks.get(turn)
+                task = self._writing.get(turn)
                 if task is not None and not task.cancelling() and loop.time() - since > self._alone_seconds:
                     task.cancel()
             with contextlib.suppress(StoreUnavailable):
@@ -197,9 +208,9 @@ class Making:
     async def close(self) -> None:
         """End what is running, and keep what there is of it."""
         self._stopping = True
-        for task in self._tasks.values():
+        for task in self._writing.values():
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 def _known(running: Running, state: str, metadata: Metadata | None) -> dict[str, Any]:

@@ -20,8 +20,9 @@ from server.chat.service import Chat, Finished, Piece
 from server.chat.turns import Taken, Turns
 from server.clock import wall_clock
 from server.errors import InternalError, InvalidRequest, NotFound, ServiceUnavailable, SessionExpired
-from server.store import turns as table
+from server.store import turns as stored
 from server.store.engine import Store
+from server.store.turns import CUT_OFF
 
 TEXTS = [f"word{number} " for number in range(40)]
 WHOLE = "".join(TEXTS)
@@ -242,7 +243,7 @@ async def test_nobody_waits_for_ever_when_an_answer_cannot_be_kept_because_of_a_
 
     turns = process(Model(pause=0.01))
     taken = await turns.take(_question(), None, token)
-    monkeypatch.setattr(table, "write", buggy)
+    monkeypatch.setattr(stored, "write", buggy)
     with pytest.raises(InternalError):
         await asyncio.wait_for(_all(turns, taken), 20)
     with pytest.raises(InternalError):
@@ -325,6 +326,37 @@ async def test_a_stop_keeps_what_there_was_and_says_so(process: Process, token: 
     assert _text(pieces)
 
 
+async def test_what_there_was_is_kept_by_the_time_a_stop_ends_however_often_it_was_asked_for(
+    process: Process, token: str, database: Store
+) -> None:
+    turns = process(Model(pause=0.02))
+    taken = await turns.take(_question(), None, token)
+    async with aclosing(turns.follow(taken)) as pieces:
+        async for piece in pieces:
+            if isinstance(piece, Text):
+                break
+    stops = [asyncio.create_task(turns._making.close())]
+    for _ in range(5):
+        await asyncio.sleep(0)
+        stops.append(asyncio.create_task(turns._making.close()))
+    await asyncio.gather(*stops)
+    async with database.reading("test") as connection:
+        found = await stored.find(connection, taken.visitor.id, "m1")
+    assert found is not None
+    assert (found.state, found.answer) == (CUT_OFF, taken.running.text if taken.running else "")
+
+
+async def test_who_waits_for_an_answer_that_was_ended_before_it_began_is_told(
+    process: Process, token: str
+) -> None:
+    turns = process(Model())
+    taken = await turns.take(_question(), None, token)
+    for task in turns._making._tasks:  # before it has had a moment to run
+        task.cancel()
+    with pytest.raises(InternalError):
+        await _all(turns, taken)
+
+
 async def test_an_answer_whose_maker_died_is_cut_off_where_it_was_last_kept(
     process: Process, token: str, database: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -349,7 +381,7 @@ async def test_an_answer_whose_maker_died_is_cut_off_where_it_was_last_kept(
 async def _kept(store: Store, taken: Taken) -> str:
     """What there is of the answer in the store."""
     async with store.reading("test") as connection:
-        found = await table.find(connection, taken.visitor.id, taken.turn.message_id)
+        found = await stored.find(connection, taken.visitor.id, taken.turn.message_id)
     assert found is not None
     return found.answer
 
