@@ -27,6 +27,7 @@ from .store import migrate
 from .upstream.breaker import Tolerance
 from .upstream.endpoint import Model
 from .upstream.llm import LLM
+from .upstream.memory import Memory
 from .upstream.patience import Patience
 
 DEVELOPER = "chatkit@localhost"
@@ -122,6 +123,7 @@ def language_model(settings: Settings) -> LLM | None:
             settings.llm_timeout_seconds,
         ),
         Tolerance(settings.llm_breaker_failures, settings.llm_breaker_seconds),
+        Memory(settings.llm_cache_bytes, settings.llm_cache_seconds),
     )
 
 

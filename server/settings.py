@@ -161,6 +161,14 @@ class Settings(BaseSettings):
     llm_conversation_tokens: int = Field(
         0, ge=0, description="How many tokens may be paid for in one conversation; 0 is no bound."
     )
+    llm_cache_bytes: int = Field(
+        8 << 20,
+        ge=0,
+        description="How much of what the language model has answered a worker remembers, for who asks the very same; 0 remembers nothing.",
+    )
+    llm_cache_seconds: float = Field(
+        3600.0, ge=0, description="For how long it remembers an answer; 0 remembers nothing."
+    )
     llm_breaker_failures: int = Field(
         5, ge=1, description="After so many failures in a row the language model is left alone for a while."
     )

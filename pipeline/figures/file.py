@@ -71,6 +71,8 @@ PUBLISHED = {
     "llm_retries": "counter",
     "llm_tokens": "counter",
     "llm_degraded": "counter",
+    "llm_cache_hits": "counter",
+    "llm_cache_misses": "counter",
     "llm_open": "sum",
 }
 """What a worker tells of itself, and what several come to. Counters go on over restarts, and those of dead workers count too;

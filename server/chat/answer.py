@@ -52,11 +52,16 @@ class Sanitised:
 
 
 @dataclass(frozen=True, slots=True)
+class Recalled:
+    """A language model was not asked: it wrote this answer before, when it was told the very same."""
+
+
+@dataclass(frozen=True, slots=True)
 class NotHeld:
     """The answer says that the documents do not hold it, although passages were found."""
 
 
-Piece = Cited | Text | Spent | StandIn | Sanitised | NotHeld
+Piece = Cited | Text | Spent | StandIn | Sanitised | Recalled | NotHeld
 
 
 class Earlier(NamedTuple):

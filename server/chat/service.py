@@ -9,7 +9,7 @@ from pipeline.catalogue import Event, Field, declare
 from pipeline.context import note
 from pipeline.log import log
 
-from .answer import Answerer, BrokeOff, Cited, Earlier, NotHeld, Sanitised, Spent, StandIn, Text
+from .answer import Answerer, BrokeOff, Cited, Earlier, NotHeld, Recalled, Sanitised, Spent, StandIn, Text
 from .answer import Piece as Made
 from .models import Metadata, Question, Source
 from .passages import Passage
@@ -32,6 +32,9 @@ declare(
                 "degraded": Field(
                     "why passages were told instead of a language model's answer: `llm_timeout`, `llm_unavailable`, `llm_bad_response`, "
                     "`llm_cut_off`, `llm_circuit_open`, `budget_day` or `budget_conversation`; null when they were not"
+                ),
+                "recalled": Field(
+                    "whether the language model had written it before, and was not asked again"
                 ),
                 "tokens": Field("what a language model was paid for, as it counted or as estimated"),
                 "removed": Field(
@@ -73,6 +76,7 @@ class _Making:
     sources: tuple[Source, ...] = ()
     held: bool = True
     degraded: str = ""
+    recalled: bool = False
     tokens: int = 0
     removed: int = 0
     seconds: float = 0.0
@@ -88,6 +92,8 @@ class _Making:
                 self.tokens += piece.tokens
             case Sanitised():
                 self.removed += piece.removed
+            case Recalled():
+                self.recalled = True
             case NotHeld():
                 self.held = False
             case Text():
@@ -140,6 +146,7 @@ class Chat:
             top_score=round(passages[0].score, 4) if passages else 0.0,
             model=making.model,
             degraded=making.degraded or None,
+            recalled=making.recalled,
             tokens=making.tokens,
             removed=making.removed,
             mode=question.mode.value,

@@ -86,6 +86,9 @@ def _llm(llm: LLM, workers: Mapping[str, float]) -> dict[str, Any]:
         "retry_seconds": round(llm.breaker.retry_seconds, 2),
         "workers_open": int(workers["llm_open"]),
         **{name: int(workers[f"llm_{name}"]) for name in _LLM_COUNTS},
+        "cache_hit_rate_percent": percent(
+            int(workers["llm_cache_hits"]), int(workers["llm_cache_hits"] + workers["llm_cache_misses"])
+        ),
     }
 
 
@@ -105,6 +108,8 @@ _LLM_COUNTS = {
     "retries": "Calls to it that were made again.",
     "tokens": "Tokens that it was paid for.",
     "degraded": "Answers that it should have written and did not, or not to their end.",
+    "cache_hits": "Answers that it had written before, and was not asked for again.",
+    "cache_misses": "Answers that were looked for among those, and were not there.",
 }
 
 

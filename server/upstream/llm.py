@@ -18,6 +18,7 @@ from .breaker import Attempt, Breaker, Tolerance
 from .completions import Message, Piece, request_body
 from .endpoint import Endpoint, Model
 from .failures import CIRCUIT_OPEN, LLMFailure, LLMUnavailable
+from .memory import Memory
 from .patience import Call, Patience
 from .retries import wait_before
 from .stream import pieces
@@ -44,10 +45,16 @@ class Tally:
 
 
 class LLM:
-    """One model. Nothing is connected before the first call; to be used in one event loop, and closed there."""
+    """One model. Nothing is connected before the first call; to be used in one event loop, and closed there.
 
-    def __init__(self, model: Model, patience: Patience, tolerance: Tolerance) -> None:
+    `memory` is for who asks it: to look there first, and to keep there what was worth telling.
+    """
+
+    def __init__(
+        self, model: Model, patience: Patience, tolerance: Tolerance, memory: Memory | None = None
+    ) -> None:
         self.model = model
+        self.memory = Memory(0, 0) if memory is None else memory
         self.tally = Tally()
         self.breaker = Breaker(tolerance, changed=_changed)
         self._patience = patience
@@ -69,6 +76,8 @@ class LLM:
             "llm_retries": tally.retries,
             "llm_tokens": tally.tokens,
             "llm_degraded": tally.degraded,
+            "llm_cache_hits": self.memory.hits,
+            "llm_cache_misses": self.memory.misses,
             "llm_open": self.breaker.state != "closed",
         }
 

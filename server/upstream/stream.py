@@ -20,6 +20,8 @@ RECEIVED_BYTES = 16 << 20
 FAREWELL_SECONDS = 0.05
 """How long the end of the response may take after the end of the answer; a connection that has not ended by then is not used again."""
 
+STOP = "stop"
+"""Why an answer ends that is whole."""
 LENGTH = "length"
 """Why an answer ends that is not finished."""
 REFUSED = "content_filter"
@@ -50,7 +52,7 @@ async def pieces(call: Call, response: "aiohttp.ClientResponse") -> AsyncGenerat
         raise LLMCutOff("CUT_OFF")
     if call.first_token is None:
         raise LLMBadResponse("EMPTY", ours=finish == REFUSED)
-    yield Piece(finish=finish or "stop", tokens=tokens)
+    yield Piece(finish=finish or STOP, tokens=tokens)
 
 
 def _told(events: Iterable[str]) -> tuple[Piece, BadPiece | None]:

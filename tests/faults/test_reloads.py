@@ -45,7 +45,7 @@ def site(
     with serving() as endpoint:
         pauses = [part for word in WORDS for part in (delta(word), 0.01)]
         endpoint.usually = sends(*pauses, finish(), usage(), END)
-        settings = {"WORKERS": request.param, "CHAT_INFLIGHT": "500"}
+        settings = {"WORKERS": request.param, "CHAT_INFLIGHT": "500", "LLM_CACHE_BYTES": "0"}
         with running(folder, LLM_BASE_URL=endpoint.url, LLM_MODEL="counted", **settings) as server:
             yield server, endpoint
 

@@ -1,21 +1,35 @@
 """An answer in a model's words, piece by piece: what the model is told, what is shown of what it says, and what it costs."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from server.chat.answer import BrokeOff, Cited, Earlier, NotHeld, Piece, Sanitised, Spent, StandIn, Text
+from server.chat.answer import (
+    BrokeOff,
+    Cited,
+    Earlier,
+    NotHeld,
+    Piece,
+    Recalled,
+    Sanitised,
+    Spent,
+    StandIn,
+    Text,
+)
 from server.chat.budget import Bounds, Budget
 from server.chat.extract import NO_ANSWER
 from server.chat.generate import CUT, GenerativeAnswerer
-from server.chat.models import Context, Question
+from server.chat.models import Context, Mode, Question
 from server.chat.passages import Passage
 from server.store import usage
 from server.store.engine import Store
 from server.upstream.breaker import Tolerance
 from server.upstream.endpoint import Model
 from server.upstream.llm import LLM
+from server.upstream.memory import Memory
 from server.upstream.patience import Patience
 from tests.model_endpoint import (
     END,
@@ -56,17 +70,22 @@ def endpoint() -> Iterator[ModelEndpoint]:
 
 @pytest.fixture
 async def make(endpoint: ModelEndpoint, store: Store) -> AsyncIterator[Make]:
-    llm = LLM(Model(endpoint.url, "m", "", 100), Patience(first_token=2, between_tokens=1), Tolerance())
-    budgets = []
+    models: list[LLM] = []
+    budgets: list[Budget] = []
 
-    def one(**bounds: int) -> GenerativeAnswerer:
+    def one(remembers: int = 0, **bounds: int) -> GenerativeAnswerer:
+        patience = Patience(first_token=2, between_tokens=1)
+        models.append(
+            LLM(Model(endpoint.url, "m", "", 100), patience, Tolerance(failures=2), Memory(remembers, 60))
+        )
         budgets.append(Budget(store, Bounds(**bounds)))
-        return GenerativeAnswerer(llm, budgets[-1])
+        return GenerativeAnswerer(models[-1], budgets[-1])
 
     yield one
     for budget in budgets:
         await budget.close()
-    await llm.close()
+    for model in models:
+        await model.close()
 
 
 async def made(
@@ -90,7 +109,7 @@ async def test_first_the_sources_then_the_text_then_what_it_cost(make: Make, end
     assert isinstance(pieces[0], Cited)
     assert [source.id for source in pieces[0].sources] == ["a-0"]
     assert text(pieces) == "Before you overtake. [1]"
-    assert pieces[-2:] == [Spent(42), Sanitised(0)]
+    assert pieces[-2:] == [Sanitised(0), Spent(42)]
 
 
 async def test_the_conversation_so_far_is_told(make: Make, endpoint: ModelEndpoint) -> None:
@@ -117,6 +136,65 @@ async def test_a_conversation_whose_tokens_are_spent_gets_passages_and_another_o
         "conversation:c1": 100,
         "conversation:c2": 100,
     }
+
+
+async def test_what_was_answered_before_costs_nothing_whatever_has_become_of_model_and_budget(
+    make: Make, endpoint: ModelEndpoint
+) -> None:
+    endpoint.usually = says("Before you <b>overtake. [1][7]", total=100)
+    answerer = make(remembers=10_000, day=150)
+    first = await made(answerer)
+    endpoint.usually = refuses(500)
+    for _ in range(2):  # the budget is spent by the first of them, the breaker opened by both
+        await made(answerer, Question(message="Where is the bell that I ring?"))
+    again = await made(answerer)
+    assert again[0] == first[0]
+    assert "".join(text(again).split()) == "".join(text(first).split()) == "Beforeyouovertake.[1]"
+    assert (Recalled() in again, Recalled() in first) == (True, False)
+    assert not [piece for piece in again if isinstance(piece, (Spent, StandIn))]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"question": Question(message=QUESTION.message, context=Context(mode=Mode.BROWSE))},
+        {"question": Question(message="When do I ring the bell!")},
+        {"history": [Earlier("What is a bell?", "It rings.")]},
+        {"passages": [replace(PASSAGES[0], text="Ring the bell after you overtake.")]},
+    ],
+    ids=["mode", "question", "history", "document"],
+)
+async def test_whatever_the_model_is_told_otherwise_is_another_question(
+    make: Make, endpoint: ModelEndpoint, other: dict[str, Any]
+) -> None:
+    answerer = make(remembers=10_000)
+    for _ in range(2):
+        await made(answerer)
+    assert len(endpoint.asked) == 1
+    await made(answerer, **other)
+    assert len(endpoint.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        sends(delta("Before you"), finish("length"), counted(), END),
+        sends(delta("Before you"), finish("content_filter"), counted(), END),
+        sends(delta("[7]"), delta(" <b>"), finish(), counted(), END),
+        half_an_answer(),
+    ],
+    ids=["cut short", "filtered", "nothing fit to be shown", "half"],
+)
+async def test_only_what_was_whole_and_fit_to_be_shown_is_remembered(
+    make: Make, endpoint: ModelEndpoint, behaviour: Behaviour
+) -> None:
+    answerer = make(remembers=10_000)
+    endpoint.then(behaviour)
+    with suppress(BrokeOff):
+        await made(answerer)
+    endpoint.usually = says("Before you overtake. [1]")
+    assert text(await made(answerer)) == "Before you overtake. [1]"
+    assert len(endpoint.asked) == 2
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ def asking(
         "LLM_BREAKER_FAILURES": "50",
         "LLM_BREAKER_SECONDS": "0.5",
         "CHAT_ALONE_SECONDS": "0.5",
+        "LLM_CACHE_BYTES": "0",  # every question is asked
     }
     with running(folder / "server", **impatient | settings) as server:
         yield server
@@ -328,7 +329,7 @@ def test_both_languages_of_the_metrics_tell_the_same_of_the_model(
         "chatkit_llm_breakers_open": 0,
         **{
             f"chatkit_llm_{name}_total": figures[name]
-            for name in ("calls", "failures", "retries", "tokens", "degraded")
+            for name in ("calls", "failures", "retries", "tokens", "degraded", "cache_hits", "cache_misses")
         },
     }
     assert [figures[name] for name in ("calls", "failures", "retries", "tokens", "degraded")] == [
@@ -338,6 +339,25 @@ def test_both_languages_of_the_metrics_tell_the_same_of_the_model(
         42,
         1,
     ]
+
+
+def test_who_asks_the_very_same_is_told_what_was_answered_before_and_nobody_pays_for_it(
+    tmp_path: Path, documents: Path, endpoint: ModelEndpoint
+) -> None:
+    with asking(tmp_path, documents, endpoint, LLM_CACHE_BYTES="100000") as server:
+        first, again = ask(server), ask(server)
+        streamed = stream(server)
+        assert again["answer"] == first["answer"] == streamed.text == WELL
+        assert again["sources"] == first["sources"]
+        assert [answer["metadata"]["tokens_used"] for answer in (first, again)] == [42, 0]
+        assert again["metadata"]["model"] == first["metadata"]["model"]
+        ask(server, message="What is a heartbeat?")
+        assert len(endpoint.asked) == 2
+        told = server.wait_for("question_answered", 4)
+        assert [line["recalled"] for line in told] == [False, True, True, False]
+        figures = get(server, "/metrics")["llm"]
+        assert (figures["cache_hits"], figures["cache_misses"]) == (2, 2)
+        assert figures["cache_hit_rate_percent"] == 50
 
 
 def test_two_workers_answer_with_one_sum(tmp_path: Path, documents: Path, endpoint: ModelEndpoint) -> None:
