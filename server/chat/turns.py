@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
-from pipeline.context import note
+from pipeline.context import current, note
 from pipeline.log import log
 from server.accounts.sessions import Opened, Sessions
 from server.accounts.tokens import Purpose, minted
@@ -118,7 +118,7 @@ class Turns:
         self, connection: "AsyncConnection", question: Question, visitor: Visitor, asked: str
     ) -> Turn:
         """A new turn, kept in its conversation."""
-        now = self._clock()
+        now, request = self._clock(), current()
         conversation = question.conversation_id
         if conversation is None:
             conversation = secrets.token_hex(16)
@@ -136,6 +136,7 @@ class Turns:
             id=secrets.token_hex(16),
             conversation=conversation,
             message_id=question.message_id or secrets.token_hex(16),
+            request_id=None if request is None else request.request_id,
             asked=asked,
             question=question.text,
             state=RUNNING,

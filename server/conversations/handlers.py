@@ -116,6 +116,8 @@ def _turn(turn: Turn) -> TurnReply:
             "message_id": turn.message_id,
             "question": turn.question,
             "answer": turn.answer,
+            "request_id": turn.request_id,
+            "degraded": turn.metadata is not None and orjson.loads(turn.metadata)["degraded"],
             "state": turn.state,
             "sources": [Source.model_validate(source) for source in sources],
             "asked_at": told(turn.created_at),

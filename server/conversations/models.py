@@ -84,6 +84,13 @@ class TurnReply(Reply):
     message_id: str = Field(description="The question's.", examples=["0b9d2b0c-2b8e-4f57-9b1e-7f5e2b8f9a10"])
     question: str
     answer: str = Field(description="What is known of it.")
+    request_id: str | None = Field(
+        description="Of the request that asked: its Reference ID, by which the log tells what happened.",
+        examples=["7d3f2b1c-8a4e-4c55-9d0e-2f6f1b9a3c10"],
+    )
+    degraded: bool = Field(
+        description="Whether passages were told because the language model did not answer."
+    )
     state: Literal["running", "done", "cut_off"] = Field(
         description="`running`: follow it at `GET /api/v1/chat/{message_id}/events`. `cut_off`: it is not whole, and will not be."
     )

@@ -198,6 +198,7 @@ turns = Table(
     ),
     Column("visitor", String(32), nullable=False, comment="as its conversation has it"),
     Column("message_id", String(64), nullable=False, comment="what the client calls the question, once"),
+    Column("request_id", String(64), comment="of the request that asked first"),
     Column(
         "asked",
         String(64),

@@ -16,11 +16,15 @@ RUNNING, DONE, CUT_OFF = "running", "done", "cut_off"
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One question and what is known of its answer. `sources` and `metadata` are JSON, None until they are known."""
+    """One question and what is known of its answer. `sources` and `metadata` are JSON, None until they are known.
+
+    `request_id` is of the request that asked first: what happened then is in the log under it.
+    """
 
     id: str
     conversation: str
     message_id: str
+    request_id: str | None
     asked: str
     question: str
     state: str

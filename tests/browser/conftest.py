@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.harness import needs
 
 # As root there is no sandbox to be had, and without a network nothing to look up.
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --disable-background-networking --disable-component-update --disable-sync"
+
+# A busy machine may take its time; what does not come at all is still found out.
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="module")

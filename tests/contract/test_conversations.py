@@ -77,6 +77,7 @@ async def asked(
                 id=f"{next(_numbers):032x}",
                 conversation=conversation,
                 message_id=message or f"m{next(_numbers)}",
+                request_id=None,
                 asked="",
                 question=question,
                 state="done",

@@ -171,9 +171,9 @@ export class Dialogue {
   }
 
   #recall(past: readonly PastTurn[]): void {
-    for (const {question, answer, sources, state} of past) {
-      const turn = this.#append(question);
-      if (state !== 'running') turn.recall(answer, sources, state === 'done');
+    for (const one of past) {
+      const turn = this.#append(one.question);
+      if (one.state !== 'running') turn.recall(one);
     }
   }
 

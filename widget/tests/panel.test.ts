@@ -56,6 +56,23 @@ test('the page hears of an answer, with its ID', async () => {
   expect(heard.detail).toEqual({requestId: id, sources: 2, metadata: METADATA});
 });
 
+test('an answer that is second best says so, and the page hears it', async () => {
+  await using page = await open(answersWell({metadata: {...METADATA, degraded: true}}));
+  page.visitor.ask();
+  await page.visitor.see('reference-id');
+  expect(page.visitor.text('note')).toBe(
+    'The assistant is not available just now. This is what the documents say.',
+  );
+  expect(page.visitor.heard.at(-1)!.detail).toMatchObject({metadata: {degraded: true}});
+});
+
+test('a good answer has no note', async () => {
+  await using page = await open(answersWell({metadata: {...METADATA, degraded: false}}));
+  page.visitor.ask();
+  await page.visitor.see('reference-id');
+  expect(page.visitor.find('note')).toBeNull();
+});
+
 test('words are shown as they come', async () => {
   await using page = await open(fallsSilent);
   page.visitor.ask();

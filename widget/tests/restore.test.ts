@@ -20,7 +20,14 @@ function conversation(last: object = {}): object {
     id: CONVERSATION,
     title: 'First?',
     turns: [
-      {...turn, message_id: 'm-1', question: 'First?', answer: 'The first answer [1].', state: 'done'},
+      {
+        ...turn,
+        message_id: 'm-1',
+        request_id: 'r-first',
+        question: 'First?',
+        answer: 'The first answer [1].',
+        state: 'done',
+      },
       {...turn, message_id: 'm-2', question: 'Second?', answer: 'The second', state: 'done', ...last},
     ],
   };
@@ -64,6 +71,22 @@ test('after a reload the conversation that was on the screen is there again, wit
   expect(stage.received[0]!.headers.authorization).toMatch(/^Bearer cka_/);
 });
 
+test('an answer that is brought back has its reference, where the server knows it', async () => {
+  await using stage = await Stage.open(new OneAnswer().play);
+  const visitor = await reloaded(stage, answers(conversation({request_id: '<b>'})));
+  await until(() => visitor.all('asked').length === 2, 'the conversation');
+  expect(visitor.all('reference-id').map(({textContent}) => textContent)).toEqual(['r-first']);
+});
+
+test('an answer that was second best says so also when it is brought back', async () => {
+  await using stage = await Stage.open(new OneAnswer().play);
+  const visitor = await reloaded(stage, answers(conversation({degraded: true})));
+  await until(() => visitor.all('asked').length === 2, 'the conversation');
+  expect(visitor.all('note').map(({textContent}) => textContent)).toEqual([
+    'The assistant is not available just now. This is what the documents say.',
+  ]);
+});
+
 test('what is brought back is not read out, and what comes then is', async () => {
   await using stage = await Stage.open(new OneAnswer().play);
   const visitor = await reloaded(stage, answers(conversation()));
@@ -77,7 +100,7 @@ test('after a reload the conversation goes on', async () => {
   const visitor = await reloaded(stage, answers(conversation()));
   // Asked while it is still being brought back: it waits its turn.
   visitor.ask('Third?');
-  await until(() => visitor.all('reference-id').length === 1, 'the answer');
+  await until(() => visitor.all('reference-id').length === 2, 'the answer');
   expect(visitor.all('asked').map(({textContent}) => textContent)).toEqual([
     'You asked: First?',
     'You asked: Second?',

@@ -52,6 +52,16 @@ def test_a_conversation_is_listed_and_read(visitor: Visitor) -> None:
     ]
     assert read["turns"][0]["sources"] == first["sources"]
     assert read["turns"][0]["message_id"] == first["message_id"]
+    assert not any(turn["degraded"] for turn in read["turns"])
+
+
+def test_a_conversation_that_is_read_has_the_reference_ids_under_which_the_log_tells_of_it(
+    visitor: Visitor, server: ServerProcess
+) -> None:
+    answer = visitor.post("/chat", {"message": "How do I trace a request?"}, **{"X-Request-ID": "asked-1"})
+    read = visitor.get(f"/conversations/{answer.json()['conversation_id']}").json()
+    assert [turn["request_id"] for turn in read["turns"]] == ["asked-1"]
+    assert server.wait_for("question_answered", request_id="asked-1")
 
 
 def test_the_list_is_read_page_by_page(visitor: Visitor) -> None:

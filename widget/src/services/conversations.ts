@@ -2,6 +2,7 @@
  * A visitor's conversations as the server keeps them: read again after a reload, kept for good, and what they lead to.
  */
 import {Failure} from '../failure';
+import {isRequestId} from '../utils/http';
 import {call} from './api';
 import {asSources, type Source} from './messages';
 import type {Identity} from './rag-client';
@@ -9,9 +10,13 @@ import type {Identity} from './rag-client';
 /** A question of before, and what is known of its answer. */
 export interface PastTurn {
   messageId: string;
+  /** Of the request that asked; null where the server does not say. */
+  requestId: string | null;
   question: string;
   answer: string;
   sources: readonly Source[];
+  /** Passages were told, because the language model did not answer. */
+  degraded: boolean;
   /** `running`: it can be followed. `cut_off`: it is not whole, and will not be. */
   state: 'running' | 'done' | 'cut_off';
 }
@@ -61,8 +66,21 @@ export async function recommendations(apiBase: string, token: string, limit: num
 /** A turn of a list, or nothing for what is none. */
 function asTurn(value: unknown): PastTurn[] {
   if (typeof value !== 'object' || value === null) return [];
-  const {message_id, question, answer, sources, state} = value as Record<string, unknown>;
+  const {message_id, request_id, question, answer, sources, degraded, state} = value as Record<
+    string,
+    unknown
+  >;
   if (typeof message_id !== 'string' || typeof question !== 'string' || typeof answer !== 'string') return [];
   if (state !== 'running' && state !== 'done' && state !== 'cut_off') return [];
-  return [{messageId: message_id, question, answer, sources: asSources(sources), state}];
+  return [
+    {
+      messageId: message_id,
+      requestId: isRequestId(request_id) ? request_id : null,
+      question,
+      answer,
+      sources: asSources(sources),
+      degraded: degraded === true,
+      state,
+    },
+  ];
 }

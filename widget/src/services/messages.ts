@@ -15,6 +15,8 @@ export interface Source {
 /** Durations in milliseconds. */
 export interface Metadata {
   model?: string;
+  /** Passages were told, because the language model did not answer. */
+  degraded?: boolean;
   tokens_used?: number;
   retrieval_time_ms?: number;
   generation_time_ms?: number;
@@ -93,6 +95,7 @@ function asMetadata(value: unknown): Metadata {
   const given = value as Record<string, unknown>;
   const metadata: Metadata = {};
   if (typeof given['model'] === 'string') metadata.model = given['model'];
+  if (typeof given['degraded'] === 'boolean') metadata.degraded = given['degraded'];
   for (const name of ['tokens_used', 'retrieval_time_ms', 'generation_time_ms', 'total_time_ms'] as const) {
     if (typeof given[name] === 'number') metadata[name] = given[name];
   }

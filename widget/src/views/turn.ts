@@ -2,6 +2,7 @@
  * One question and what became of it: waiting, being written, answered, stopped, or failed (with what there was).
  */
 import type {Failure} from '../failure';
+import type {PastTurn} from '../services/conversations';
 import type {Answer} from '../services/hearing';
 import type {Source} from '../services/messages';
 import {createErrorUI} from '../utils/error-boundary';
@@ -11,6 +12,8 @@ import {referenceLine} from './reference';
 import {SourcesView} from './sources';
 
 const LOOKING = 'Looking for the answer';
+const DEGRADED = 'The assistant is not available just now. This is what the documents say.';
+const CUT_OFF = 'This answer was cut off.';
 const LOST = 'The connection was lost. Finding the answer again';
 
 export class TurnView {
@@ -74,7 +77,7 @@ export class TurnView {
 
   /** The connection is lost, and looked for. */
   lose(): void {
-    if (this.#text) this.trouble.replaceChildren(h('p', {class: 'note'}, `${LOST}…`));
+    if (this.#text) this.#note(`${LOST}…`);
     else this.#waitingText.data = LOST;
   }
 
@@ -94,28 +97,25 @@ export class TurnView {
     // The final text is the one that counts, whatever was streamed.
     this.#answer.show(answer.text);
     this.#end('complete');
-    this.#ending.replaceChildren(referenceLine(answer.requestId));
+    if (answer.metadata.degraded) this.#note(DEGRADED);
+    this.#refer(answer.requestId);
   }
 
   /** An answer of an earlier visit, or as much as there is of it. */
-  recall(text: string, sources: readonly Source[], whole: boolean): void {
-    this.#text = text;
+  recall({answer, sources, state, degraded, requestId}: PastTurn): void {
+    this.#text = answer;
     this.#sources.sources = sources;
-    this.#answer.show(text);
-    this.#end(whole ? 'complete' : 'cut-off');
-    if (!whole) this.trouble.replaceChildren(h('p', {class: 'note'}, 'This answer was cut off.'));
+    this.#answer.show(answer);
+    this.#end(state === 'done' ? 'complete' : 'cut-off');
+    if (state !== 'done') this.#note(CUT_OFF);
+    else if (degraded) this.#note(DEGRADED);
+    this.#refer(requestId);
   }
 
   stop(failure: Failure): void {
     this.#end('stopped');
-    this.trouble.replaceChildren(
-      h(
-        'p',
-        {class: 'note'},
-        this.#text ? 'Stopped. This answer is incomplete.' : 'Stopped before an answer came.',
-      ),
-    );
-    if (failure.requestId) this.#ending.replaceChildren(referenceLine(failure.requestId));
+    this.#note(this.#text ? 'Stopped. This answer is incomplete.' : 'Stopped before an answer came.');
+    this.#refer(failure.requestId);
   }
 
   /** `signIn` is for a session that has ended. */
@@ -127,6 +127,15 @@ export class TurnView {
   /** The conversation has gone on: asking this again would answer out of turn. */
   settle(): void {
     for (const button of this.trouble.querySelectorAll('.retry')) button.remove();
+  }
+
+  /** Right below the text, in small print. */
+  #note(text: string): void {
+    this.trouble.replaceChildren(h('p', {class: 'note', ...hook('note')}, text));
+  }
+
+  #refer(requestId: string | null): void {
+    if (requestId) this.#ending.replaceChildren(referenceLine(requestId));
   }
 
   #end(state: 'complete' | 'cut-off' | 'stopped'): void {

@@ -41,13 +41,16 @@ export function event(name: string, data: object): string {
 }
 
 /** The whole stream of a good answer, as one text. */
-export function goodStream(requestId: string, {sources = SOURCES as unknown, answer = ANSWER} = {}): string {
+export function goodStream(
+  requestId: string,
+  {sources = SOURCES as unknown, answer = ANSWER, metadata = METADATA as object} = {},
+): string {
   const tokens = answer === ANSWER ? TOKENS : [answer];
   return [
     event('sources', {request_id: requestId, sources}),
     ': heartbeat\n\n',
     ...tokens.map((text) => event('token', {request_id: requestId, text})),
-    event('done', {request_id: requestId, answer, metadata: METADATA}),
+    event('done', {request_id: requestId, answer, metadata}),
   ].join('');
 }
 

@@ -30,6 +30,7 @@ def upgrade() -> None:
         ),
         sa.Column("visitor", sa.String(32), nullable=False),
         sa.Column("message_id", sa.String(64), nullable=False),
+        sa.Column("request_id", sa.String(64)),
         sa.Column("asked", sa.String(64), nullable=False),
         sa.Column("question", sa.String, nullable=False),
         sa.Column("state", sa.String(8), nullable=False),
