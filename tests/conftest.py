@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import ROOT, ServerProcess, running
+from tests.harness import ROOT, ServerProcess, running, with_documents
 from tests.redis import RedisProcess, redis_running
 
 # A suite that was started in the background inherits that interrupts are ignored; what it starts is to hear them.
@@ -30,8 +30,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def asked(tmp_path_factory: pytest.TempPathFactory, documents: Path) -> Iterator[ServerProcess]:
     """A server with documents that any test may ask; nobody may break it."""
     folder = tmp_path_factory.mktemp("asked")
-    (folder / "var").mkdir()
-    (folder / "var" / "chatkit.db").write_bytes(documents.read_bytes())
+    with_documents(folder, documents)
     with running(folder) as server:
         yield server
 

@@ -164,6 +164,12 @@ class ServerProcess:
         return found
 
 
+def with_documents(folder: Path, documents: Path) -> None:
+    """Give the server that is to run in `folder` a copy of the database `documents`."""
+    (folder / "var").mkdir(parents=True, exist_ok=True)
+    (folder / "var" / "chatkit.db").write_bytes(documents.read_bytes())
+
+
 @contextmanager
 def running(folder: Path, **settings: str) -> Iterator[ServerProcess]:
     """A started server that is stopped, or killed if it will not, at the end of the block."""

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.visiting import ask, part
-from tests.harness import ServerProcess, running
+from tests.harness import ServerProcess, running, with_documents
 
 EMAIL = "visitor@example.com"
 SECONDS = 15
@@ -20,8 +20,7 @@ SECONDS = 15
 @pytest.fixture
 def site(tmp_path: Path, documents: Path) -> Iterator[ServerProcess]:
     """A server with documents that puts its letters into `mail`."""
-    (tmp_path / "var").mkdir()
-    (tmp_path / "var" / "chatkit.db").write_bytes(documents.read_bytes())
+    with_documents(tmp_path, documents)
     with running(tmp_path, MAIL_DIR="var/mail") as server:
         yield server
 

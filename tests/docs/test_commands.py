@@ -12,7 +12,7 @@ import pytest
 from tests.docs.console import WRITTEN, check
 from tests.docs.faults import FAULTS, injected
 from tests.docs.reading import PAGES, ROOT, Block, blocks
-from tests.harness import ServerProcess, clean_environment, needs, running
+from tests.harness import ServerProcess, clean_environment, needs, running, with_documents
 
 COMMANDS = [block for page in PAGES for block in blocks(page) if block.kind == "console"]
 SITUATIONS = {"fault", "after"}
@@ -95,8 +95,7 @@ def clone(folder: Path, documents: Path) -> Path:
     (folder / ".venv").symlink_to(Path(sys.executable).parents[1])
     (folder / "handbook").mkdir()
     (folder / "handbook" / "hours.md").write_text("# Opening hours\n\nThe office opens at nine.\n")
-    (folder / "var").mkdir()
-    (folder / "var" / "chatkit.db").write_bytes(documents.read_bytes())
+    with_documents(folder, documents)
     return folder
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.faults.crowd import Answers
 from tests.faults.ledger import LONG, times
-from tests.harness import ServerProcess, exchange, request_bytes, running
+from tests.harness import ServerProcess, exchange, request_bytes, running, with_documents
 
 VISITORS = 16
 """So many at once give what the server can carry, and no queue to speak of."""
@@ -26,8 +26,7 @@ SECONDS = times(8, 60)
 
 @pytest.fixture
 def folder(tmp_path: Path, documents: Path) -> Path:
-    (tmp_path / "var").mkdir()
-    (tmp_path / "var" / "chatkit.db").write_bytes(documents.read_bytes())
+    with_documents(tmp_path, documents)
     return tmp_path
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.faults.ledger import times
-from tests.harness import ServerProcess, request_bytes, running
+from tests.harness import ServerProcess, request_bytes, running, with_documents
 from tests.model_endpoint import END, ModelEndpoint, delta, finish, sends, serving, usage
 from tests.visitors import anonymous_token
 
@@ -40,8 +40,7 @@ def site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, documents: Path
 ) -> Iterator[tuple[ServerProcess, ModelEndpoint]]:
     folder = tmp_path_factory.mktemp("reloads")
-    (folder / "var").mkdir()
-    (folder / "var" / "chatkit.db").write_bytes(documents.read_bytes())
+    with_documents(folder, documents)
     with serving() as endpoint:
         pauses = [part for word in WORDS for part in (delta(word), 0.01)]
         endpoint.usually = sends(*pauses, finish(), usage(), END)

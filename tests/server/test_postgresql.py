@@ -12,7 +12,16 @@ from typing import Self
 import pytest
 
 from server.operations.health import FRESH_SECONDS, PATIENCE_SECONDS
-from tests.harness import ROOT, ServerProcess, chat_body, exchange, free_port, request_bytes, running
+from tests.harness import (
+    ROOT,
+    ServerProcess,
+    chat_body,
+    exchange,
+    free_port,
+    request_bytes,
+    running,
+    with_documents,
+)
 from tests.postgres import PASSWORD, Postgres
 
 JSON = {"Content-Type": "application/json"}
@@ -86,8 +95,7 @@ def test_both_databases_give_the_same_answers(
     server: ServerProcess, tmp_path_factory: pytest.TempPathFactory, documents: Path
 ) -> None:
     folder = tmp_path_factory.mktemp("sqlite")
-    (folder / "var").mkdir()
-    (folder / "var" / "chatkit.db").write_bytes(documents.read_bytes())
+    with_documents(folder, documents)
     asked = (
         "How do I trace a request?",
         "What is in the ring after a kill?",

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.faults.ledger import judged, times
-from tests.harness import ServerProcess, chat_body, exchange, request_bytes, running
+from tests.harness import ServerProcess, chat_body, exchange, request_bytes, running, with_documents
 
 
 def metrics(server: ServerProcess) -> dict[str, Any]:
@@ -32,8 +32,7 @@ def started(server: ServerProcess) -> dict[str, int]:
 
 @pytest.fixture
 def pair(tmp_path: Path, documents: Path) -> Iterator[ServerProcess]:
-    (tmp_path / "var").mkdir()
-    (tmp_path / "var" / "chatkit.db").write_bytes(documents.read_bytes())
+    with_documents(tmp_path, documents)
     with running(tmp_path, WORKERS="2") as server:
         server.wait_for("server_started", 2)
         yield server

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Answer, ServerProcess, exchange, free_port, request_bytes, running
+from tests.harness import Answer, ServerProcess, exchange, free_port, request_bytes, running, with_documents
 from tests.visitors import LINK, Visitor, anonymous_token, letters, link_token, text_of
 
 _numbers = count(1)
@@ -21,8 +21,7 @@ _numbers = count(1)
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, documents: Path) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("accounts")
-    (folder / "var").mkdir()
-    (folder / "var" / "chatkit.db").write_bytes(documents.read_bytes())
+    with_documents(folder, documents)
     with running(folder, CORS_ORIGINS="https://www.example.com") as started:
         yield started
 
@@ -240,8 +239,7 @@ def test_the_tier_is_the_sessions_and_no_body_can_claim_one(server: ServerProces
 
 
 def test_no_byte_that_the_server_keeps_holds_a_token(tmp_path: Path, documents: Path) -> None:
-    (tmp_path / "server" / "var").mkdir(parents=True)
-    (tmp_path / "server" / "var" / "chatkit.db").write_bytes(documents.read_bytes())
+    with_documents(tmp_path / "server", documents)
     with running(tmp_path / "server") as server:
         visitor = Visitor(server, anonymous_token())
         visitor.ask()
@@ -271,8 +269,7 @@ def test_a_key_is_rotated_without_log_outs_and_taken_out_it_ends_its_sessions(
 ) -> None:
     old, new = "o1d-Key_" + "kX9q" * 7 + "ab12cd", "n3w-Key_" + "Zw7p" * 7 + "ef34gh"
     folder = tmp_path / "server"
-    (folder / "var").mkdir(parents=True)
-    (folder / "var" / "chatkit.db").write_bytes(documents.read_bytes())
+    with_documents(folder, documents)
     made: dict[str, str] = {}
     for keys, expected in (
         (old, {}),
@@ -293,8 +290,7 @@ def test_a_key_is_rotated_without_log_outs_and_taken_out_it_ends_its_sessions(
 def test_a_key_is_rotated_under_load_and_nobody_is_logged_out(tmp_path: Path, documents: Path) -> None:
     old, new = "o1d-Key_" + "kX9q" * 7 + "ab12cd", "n3w-Key_" + "Zw7p" * 7 + "ef34gh"
     folder = tmp_path / "server"
-    (folder / "var").mkdir(parents=True)
-    (folder / "var" / "chatkit.db").write_bytes(documents.read_bytes())
+    with_documents(folder, documents)
     port = str(free_port())
     server = ServerProcess(folder, SECRET_KEY=old, PORT=port, WORKERS="2").start()
     try:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.harness import Answer, ServerProcess, exchange, request_bytes, running
+from tests.harness import Answer, ServerProcess, exchange, request_bytes, running, with_documents
 from tests.model_endpoint import (
     UPSTREAM_ID,
     Behaviour,
@@ -59,8 +59,7 @@ def asking(
     folder: Path, documents: Path, endpoint: ModelEndpoint, **settings: str
 ) -> Iterator[ServerProcess]:
     """A server with documents that asks `endpoint`, impatiently; the key is nowhere in its folder when it ends."""
-    (folder / "server" / "var").mkdir(parents=True)
-    (folder / "server" / "var" / "chatkit.db").write_bytes(documents.read_bytes())
+    with_documents(folder / "server", documents)
     impatient = {
         "LLM_BASE_URL": endpoint.url,
         "LLM_MODEL": "test-model",

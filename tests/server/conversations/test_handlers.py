@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Answer, ServerProcess, running
+from tests.harness import Answer, ServerProcess, running, with_documents
 from tests.visitors import Visitor, anonymous_token
 
 _numbers = count(1)
@@ -16,8 +16,7 @@ _numbers = count(1)
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, documents: Path) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("conversations")
-    (folder / "var").mkdir()
-    (folder / "var" / "chatkit.db").write_bytes(documents.read_bytes())
+    with_documents(folder, documents)
     with running(folder) as started:
         yield started
 
