@@ -5,7 +5,9 @@
 The passages are made up from a vocabulary with the frequencies of natural language (Zipf), together with the project's own
 documents. Every question is asked in turn of the bare database (`sqlite3` or asyncpg, same data, same SQL, same parameters), of the
 retriever, of the whole turn in this process, and over HTTP of a real server, so that what else the machine does falls on all
-alike. The promise: a question costs the server at most three times the database's own time, by the medians.
+alike. The promise: a question costs the server at most four times the database's own time, by the medians. It was three before a turn
+was kept: that takes two transactions, which on a machine with few cores cost as much as the search's Python. The database alone is at its
+best here, since it was asked the very same just before.
 """
 
 import asyncio
@@ -43,7 +45,7 @@ from tests.system import which
 ROOT = Path(__file__).parents[2]
 PASSAGES = 10_000
 QUESTIONS = 300
-PROMISED = 3.0
+PROMISED = 4.0
 _A_DOCUMENT = 25
 _VOCABULARY = 30_000
 _SYLLABLES = "ba be bi bo da de di do fa fe ka ke ki ko la le li lo ma me mi mo na ne ni no pa pe ra re ri ro sa se si so ta te ti to va ve vi vo".split()
