@@ -17,17 +17,15 @@ declare(
             "A call to something that the server depends on failed, took long, or had to be made again; what went well leaves no event.",
             {
                 "dependency": Field(
-                    "`database`, `llm`, `mail`, `redis`, or `oauth:` and the name of an identity provider"
+                    "`database`, `llm`, `embeddings`, `mail`, `redis`, or `oauth:` and the name of an identity provider"
                 ),
                 "operation": Field("what was asked of it"),
-                "duration_ms": Field("milliseconds; of a language model, those spent waiting for it"),
+                "duration_ms": Field("milliseconds; of a model, those spent waiting for it"),
                 "outcome": Field("`failed`, `slow`, or `retried`: it went well after it had failed"),
                 "status": Field(
                     "its own code for the failure, such as `SQLITE_BUSY`, PostgreSQL's `57P01`, `POOL_EXHAUSTED`, `FIRST_TOKEN_TIMEOUT`, `HTTP_503` or `535 5.7.8`"
                 ),
-                "failure": Field(
-                    "of a language model: `timeout`, `unavailable`, `bad_response` or `cut_off`"
-                ),
+                "failure": Field("of a model: `timeout`, `unavailable`, `bad_response` or `cut_off`"),
                 "upstream_code": Field(
                     "what it called the failure itself, such as `invalid_api_key`", free=True
                 ),
@@ -42,9 +40,9 @@ declare(
             "WARNING",
             "Something that the server depends on went away or came back.",
             {
-                "dependency": Field("`database`, `llm`, `mail` or `redis`"),
+                "dependency": Field("`database`, `llm`, `embeddings`, `mail` or `redis`"),
                 "state": Field(
-                    "`connected` or `disconnected`; a language model is disconnected while its circuit breaker is open"
+                    "`connected` or `disconnected`; a model is disconnected while its circuit breaker is open"
                 ),
                 "reason": Field(
                     "why: the type of the exception, `timeout`, or the status of the last failed call"

@@ -33,6 +33,12 @@ class Asked(NamedTuple):
     path: str
 
     @property
+    def texts(self) -> list[str]:
+        """Whose vectors were asked for."""
+        found: list[str] = self.body["input"]
+        return found
+
+    @property
     def messages(self) -> list[dict[str, str]]:
         found: list[dict[str, str]] = self.body["messages"]
         return found
@@ -51,6 +57,7 @@ class ModelEndpoint:
         self.asked: list[Asked] = []
         self.left = 0
         self.usually: Behaviour = says("The bell must be rung before you overtake. [1]")
+        self.embeds: Behaviour = refuses(404)  # see `tests.embedding_endpoint`
         self._script: list[Behaviour] = []
 
     def then(self, *behaviours: Behaviour) -> None:
@@ -59,7 +66,8 @@ class ModelEndpoint:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(Asked(dict(request.headers), await request.json(), request.path))
-        behaviour = self._script.pop(0) if self._script else self.usually
+        usually = self.embeds if request.path.endswith("/embeddings") else self.usually
+        behaviour = self._script.pop(0) if self._script else usually
         try:
             return await behaviour(request)
         except (ConnectionError, asyncio.CancelledError):
@@ -78,6 +86,7 @@ def serving() -> Iterator[ModelEndpoint]:
     async def serve() -> None:
         app = web.Application()
         app.router.add_post("/v1/chat/completions", endpoint.handle)
+        app.router.add_post("/v1/embeddings", endpoint.handle)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

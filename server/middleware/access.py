@@ -68,6 +68,11 @@ declare(
                 "db_ms": Field("time in the database"),
                 "db_calls": Field("how many times it was asked"),
                 "retrieval_ms": Field("time to find passages"),
+                "embedding": Field(
+                    "how the meaning of a question was looked for: `asked` of the model, `remembered`, or not at all and why: `timeout`, "
+                    "`unavailable`, `bad_response`, `cut_off`, `circuit_open`, or `no_vectors` where there are none yet; then words decided alone"
+                ),
+                "embedding_ms": Field("time spent waiting for the model that embeds"),
                 "generation_ms": Field("time to make the answer"),
                 "llm_ms": Field("time spent waiting for the language model"),
                 "llm_first_token_ms": Field("how much of it until its first token"),

@@ -69,7 +69,7 @@ def parsed(data: str) -> Piece:
     if not isinstance(choices, list):
         raise BadPiece("BAD_JSON")
     text, finish = _said(choices[0]) if choices else ("", "")
-    return Piece(text, finish, _tokens(body.get("usage")))
+    return Piece(text, finish, counted_tokens(body.get("usage")))
 
 
 def _said(choice: object) -> tuple[str, str]:
@@ -84,7 +84,8 @@ def _said(choice: object) -> tuple[str, str]:
     return text or "", finish if isinstance(finish, str) else ""
 
 
-def _tokens(usage: object) -> int | None:
+def counted_tokens(usage: object) -> int | None:
+    """How many tokens an answer took, as it tells in `usage`; None where that makes no sense."""
     told = usage.get("total_tokens") if isinstance(usage, dict) else None
     sensible = isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= MOST_TOKENS
     return told if sensible else None

@@ -1,4 +1,4 @@
-"""Where a model is asked: one request, which becomes a response that is about to stream, or a failure.
+"""Where a model is asked: one request, which becomes a response whose body is about to come, or a failure.
 
 The key goes into one header and nowhere else. Redirects are not followed: they could take the key along. Nothing is tried twice here,
 and aiohttp repeats no POST of its own accord. aiohttp's client is imported when the first question comes.
@@ -7,7 +7,7 @@ and aiohttp repeats no POST of its own accord. aiohttp's client is imported when
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
@@ -44,11 +44,24 @@ class Model:
     max_tokens: int = 0
 
 
+class Operation(NamedTuple):
+    """What is asked of a model: below its base, which type of content the answer has, and the log's word for any other."""
+
+    path: str
+    content_type: str
+    otherwise: str
+
+
+CHAT_COMPLETIONS = Operation("/chat/completions", "text/event-stream", "NOT_A_STREAM")
+EMBEDDINGS = Operation("/embeddings", "application/json", "NOT_JSON")
+
+
 class Endpoint:
     """The connections to one model's endpoint; to be used in one event loop, and closed there."""
 
-    def __init__(self, model: Model, connect_seconds: float) -> None:
-        self._url = f"{model.base_url}/chat/completions"
+    def __init__(self, model: Model, operation: Operation, connect_seconds: float) -> None:
+        self._url = f"{model.base_url}{operation.path}"
+        self._operation = operation
         self._key = model.api_key
         self._connect_seconds = connect_seconds
         self._session: aiohttp.ClientSession | None = None
@@ -60,7 +73,7 @@ class Endpoint:
             self._session = None
 
     async def post(self, call: Call, body: bytes) -> "aiohttp.ClientResponse":
-        """A response with status 200 whose body is a stream of events. Raises ``LLMFailure``."""
+        """A response with status 200 whose content is of the operation's type. Raises ``LLMFailure``."""
         import aiohttp
 
         try:
@@ -80,7 +93,7 @@ class Endpoint:
         told = response.headers.get("X-Request-ID", "")
         call.upstream_request_id = told if _ID.fullmatch(told) else None
         try:
-            await _check(response)
+            await _check(response, self._operation)
         except BaseException:
             response.close()
             raise
@@ -89,7 +102,7 @@ class Endpoint:
     def _headers(self) -> dict[str, str]:
         headers = {
             "Content-Type": "application/json",
-            "Accept": "text/event-stream",
+            "Accept": self._operation.content_type,
             # A compressed stream would come in lumps.
             "Accept-Encoding": "identity",
         }
@@ -112,12 +125,12 @@ class Endpoint:
         return self._session
 
 
-async def _check(response: "aiohttp.ClientResponse") -> None:
-    """Raise for a response that will not be a stream of events."""
+async def _check(response: "aiohttp.ClientResponse", operation: Operation) -> None:
+    """Raise for a response that is not what the operation answers with."""
     status = response.status
     if status == 200:
-        if response.content_type != "text/event-stream":
-            raise LLMBadResponse("NOT_A_STREAM")
+        if response.content_type != operation.content_type:
+            raise LLMBadResponse(operation.otherwise)
         return
     if 300 <= status < 400:
         raise LLMBadResponse("REDIRECT")

@@ -1,4 +1,4 @@
-"""How a language model can fail us, as a family; `name` is what the log calls each.
+"""How a model can fail us, whether it writes or embeds, as a family; `name` is what the log calls each.
 
     LLMFailure
     ├── LLMTimeout        it took too long: to connect, to the first token, to the next one, or in all
@@ -13,7 +13,7 @@ from typing import ClassVar
 
 
 class LLMFailure(Exception):
-    """A call to a language model failed.
+    """A call to a model failed.
 
     `status` is the log's word for how, such as `FIRST_TOKEN_TIMEOUT` or `HTTP_503`; `code` is the upstream's own. `again` says that
     the same call may be made again; `retry_after` (seconds) is when the upstream would like that. `ours` says that the fault is in

@@ -16,7 +16,7 @@ from server.dependencies import Outcome, State, tell_of_call, tell_of_state
 
 from .breaker import Attempt, Breaker, Tolerance
 from .completions import Message, Piece, request_body
-from .endpoint import Endpoint, Model
+from .endpoint import CHAT_COMPLETIONS, Endpoint, Model
 from .failures import CIRCUIT_OPEN, LLMFailure, LLMUnavailable
 from .memory import Memory
 from .patience import Call, Patience
@@ -58,7 +58,7 @@ class LLM:
         self.tally = Tally()
         self.breaker = Breaker(tolerance, changed=_changed)
         self._patience = patience
-        self._endpoint = Endpoint(model, patience.connect)
+        self._endpoint = Endpoint(model, CHAT_COMPLETIONS, patience.connect)
 
     @property
     def state(self) -> State:

@@ -13,16 +13,21 @@ LONGEST_SECONDS = 3.0
 """An upstream that wants to be left alone for longer than this is not asked again while a visitor waits."""
 
 
-def wait_before(failure: LLMFailure, retries: int) -> float | None:
-    """How many seconds to wait before a call that failed, after so many `retries`, is made again; None for not at all."""
-    if not failure.again or retries >= RETRIES:
+def wait_before(
+    failure: LLMFailure, retries: int, *, most: int = RETRIES, longest: float = LONGEST_SECONDS
+) -> float | None:
+    """How many seconds to wait before a call that failed, after so many `retries`, is made again; None for not at all.
+
+    It is made again at `most` so often, and not where the upstream wants to be left alone for more than `longest` seconds.
+    """
+    if not failure.again or retries >= most:
         return None
     # Spread, so that those who failed together do not come back together.
     wait = FIRST_SECONDS * float(2**retries) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
     asked = failure.retry_after
     if asked is None:
         return wait
-    return asked + wait if asked <= LONGEST_SECONDS else None
+    return asked + wait if asked <= longest else None
 
 
 def retry_after(value: str, now: datetime | None = None) -> float | None:
