@@ -10,6 +10,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -56,6 +57,34 @@ passages = Table(
     ),
     Column("text", String, nullable=False, comment="light Markdown: paragraphs, lists, fenced code"),
     UniqueConstraint("document_id", "position"),
+)
+
+vectors = Table(
+    "vectors",
+    metadata,
+    Column(
+        "digest",
+        String(64),
+        primary_key=True,
+        comment="hash of the model, the heading and the text, see `server.store.vectors`",
+    ),
+    Column("model", String, nullable=False, comment="what made it"),
+    Column("vector", LargeBinary, nullable=False, comment="float32, little-endian, of length 1"),
+)
+
+passage_vectors = Table(
+    "passage_vectors",
+    metadata,
+    Column(
+        "passage_id",
+        Integer,
+        ForeignKey("passages.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    # No foreign key: one ingest may prune a vector that another is about to use again; the next embeds that passage anew.
+    Column("digest", String(64), nullable=False, index=True, comment="of its vector"),
+    Column("embedded_at", BigInteger, nullable=False, comment="milliseconds since 1970, UTC"),
 )
 
 outbox = Table(
