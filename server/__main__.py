@@ -35,7 +35,7 @@ from .unsafe import Problem
 
 if TYPE_CHECKING:
     from .app import Group
-    from .chat.ingest import Report
+    from .store.engine import Store
 
 EX_SOFTWARE = 70
 """sysexits.h: a bug."""
@@ -72,7 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
     _identify(boot, settings.fingerprint)
     match options.command:
         case "ingest":
-            return _run(_ingest(settings, options.paths, if_empty=options.if_empty))
+            work = _ingest(settings, options.paths, if_empty=options.if_empty, anew=options.embed_anew)
+            return _run(work)
         case "migrate":
             return _run(_migrate(settings))
         case "mail":
@@ -109,6 +110,11 @@ def _parser() -> argparse.ArgumentParser:
     ingest.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file or a folder")
     ingest.add_argument(
         "--if-empty", action="store_true", help="do nothing when something has been ingested before"
+    )
+    ingest.add_argument(
+        "--embed-anew",
+        action="store_true",
+        help="with EMBEDDING_MODEL: embed every passage again, because the model has changed under its name",
     )
     commands.add_parser("migrate", help="bring the database to the present shape")
     mail = commands.add_parser(
@@ -208,7 +214,7 @@ def _announce(settings: Settings, listening: str) -> None:
     console.print("  Stop it      Ctrl-C\n")
 
 
-async def _ingest(settings: Settings, paths: list[Path], *, if_empty: bool) -> int:
+async def _ingest(settings: Settings, paths: list[Path], *, if_empty: bool, anew: bool) -> int:
     from .chat.ingest import ingest, is_empty
     from .chat.progress import showing
     from .store import migrate
@@ -222,13 +228,30 @@ async def _ingest(settings: Settings, paths: list[Path], *, if_empty: bool) -> i
             return 0
         with showing() as on_progress:
             report = await ingest(store, paths, on_progress=on_progress)
+        embedded = await _embed(settings, store, anew=anew)
     finally:
         await store.close()
-    return _reported(report)
+    return 1 if report.failures or not embedded else 0
 
 
-def _reported(report: "Report") -> int:
-    return 1 if report.failures else 0
+async def _embed(settings: Settings, store: "Store", *, anew: bool) -> bool:
+    """Give every passage its vector, if a model that embeds is named; whether all have one then."""
+    if settings.embedding_url is None:
+        return True
+    from .chat.embed import embed
+    from .chat.progress import showing_embedding
+    from .clock import wall_clock
+    from .parts import embedding_model
+
+    embeddings = embedding_model(settings)
+    assert embeddings is not None
+    try:
+        with showing_embedding() as (on_progress, summary):
+            report = await embed(store, embeddings, wall_clock, anew=anew, on_progress=on_progress)
+            summary(report)
+    finally:
+        await embeddings.close()
+    return not report.status
 
 
 async def _migrate(settings: Settings) -> int:

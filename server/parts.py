@@ -5,6 +5,7 @@ import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pipeline.segments import FolderInUse
@@ -29,6 +30,9 @@ from .upstream.endpoint import Model
 from .upstream.llm import LLM
 from .upstream.memory import Memory
 from .upstream.patience import Patience
+
+if TYPE_CHECKING:
+    from .upstream.embeddings import Embeddings
 
 DEVELOPER = "chatkit@localhost"
 """Who a letter is from that nobody receives."""
@@ -124,6 +128,26 @@ def language_model(settings: Settings) -> LLM | None:
         ),
         Tolerance(settings.llm_breaker_failures, settings.llm_breaker_seconds),
         Memory(settings.llm_cache_bytes, settings.llm_cache_seconds),
+    )
+
+
+def embedding_model(settings: Settings) -> "Embeddings | None":
+    """The model that embeds, if the settings name one."""
+    if settings.embedding_url is None:
+        return None
+    from .upstream.embeddings import Embeddings
+
+    own = settings.embedding_api_key
+    # A key goes nowhere but where it was given for.
+    key = settings.llm_api_key if own is None and settings.embedding_url == settings.llm_base_url else own
+    return Embeddings(
+        Model(
+            settings.embedding_url,
+            (settings.embedding_model or "").strip(),
+            key.get_secret_value() if key else "",
+        ),
+        settings.embedding_timeout_seconds,
+        Tolerance(settings.llm_breaker_failures, settings.llm_breaker_seconds),
     )
 
 

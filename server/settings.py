@@ -170,12 +170,42 @@ class Settings(BaseSettings):
         3600.0, ge=0, description="For how long it remembers an answer; 0 remembers nothing."
     )
     llm_breaker_failures: int = Field(
-        5, ge=1, description="After so many failures in a row the language model is left alone for a while."
+        5,
+        ge=1,
+        description="After so many failures in a row a model is left alone for a while: the one that writes, and the one that embeds, each "
+        "for itself.",
     )
     llm_breaker_seconds: float = Field(
         10.0,
         gt=0,
         description="For how long it is left alone at first; when it still fails after that, for longer, up to a minute.",
+    )
+    embedding_model: str | None = Field(
+        None,
+        description="A model that tells by vectors what texts mean, so that a question also finds passages in other words; its name where "
+        "`EMBEDDING_BASE_URL` leads.",
+        examples=["text-embedding-3-small"],
+    )
+    embedding_base_url: BaseUrl | None = Field(
+        None,
+        description="Where it answers, by OpenAI's HTTP interface; when empty, where the language model does.",
+        examples=["http://127.0.0.1:11434/v1"],
+    )
+    embedding_api_key: HeaderSecret = Field(
+        None,
+        description="What opens that door, if it takes a key; when empty, the language model's key, if it answers at the same address.",
+    )
+    embedding_timeout_seconds: float = Field(
+        2.0,
+        gt=0,
+        description="How long a question's vector may be waited for; after that, words alone decide what is found.",
+    )
+    embedding_similarity: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="From which cosine on a passage is taken to bear on a question. Models differ: docs/how-to/use-embeddings.md says how "
+        "to find it.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="The least level that is written. `http_request` is written at any."
@@ -339,6 +369,12 @@ class Settings(BaseSettings):
     def smtp_security(self) -> Literal["starttls", "tls", "none"]:
         """How the connection to the mail server is encrypted; port 465 is for TLS from the first byte (RFC 8314)."""
         return self.smtp_tls or ("tls" if self.smtp_port == 465 else "starttls")
+
+    @property
+    def embedding_url(self) -> str | None:
+        """Where the model that embeds answers, if one is named."""
+        named = (self.embedding_model or "").strip()
+        return self.embedding_base_url or self.llm_base_url if named else None
 
     @property
     def fingerprint(self) -> str:

@@ -1,5 +1,6 @@
 """What may not be in force: what is unsafe, what is only half set, and what production does not leave to a default."""
 
+import importlib.util
 import ipaddress
 import itertools
 from typing import TYPE_CHECKING, NamedTuple
@@ -48,6 +49,7 @@ def unsafe(settings: "Settings") -> list[Problem]:
         problems.append(Problem("DATABASE_URL", *found))
     problems += _unsafe_mail(settings)
     problems += _half_a_model(settings)
+    problems += _half_of_embeddings(settings)
     problems += _half_set(settings)
     problems += [
         Problem("SECRET_KEY", why, _MAKE_KEY) for key in settings.secret_keys if (why := _weakness(key))
@@ -62,14 +64,15 @@ def _unfit_for_production(settings: "Settings") -> list[Problem]:
         problems.append(Problem("INTEGRATION_TEST_MODE", "is on in production", "Turn it off."))
     if not settings.secret_keys:
         problems.append(Problem("SECRET_KEY", "is not set", _MAKE_KEY))
-    if settings.llm_base_url and not _is_private(settings.llm_base_url):
-        problems.append(
-            Problem(
-                "LLM_BASE_URL",
-                "is http:// to another network, where questions and the key could be read on the way",
-                "Use its https:// address.",
-            )
+    problems += [
+        Problem(
+            name.upper(),
+            "is http:// to another network, where questions and the key could be read on the way",
+            "Use its https:// address.",
         )
+        for name in ("llm_base_url", "embedding_base_url")
+        if (url := getattr(settings, name)) and not _is_private(url)
+    ]
     if not settings.rate_limits:
         problems.append(Problem("RATE_LIMITS", "is off in production", "Turn it on."))
     if settings.workers > 1 and settings.redis_url is None:
@@ -139,6 +142,25 @@ def _half_a_model(settings: "Settings") -> list[Problem]:
         fix = "Say where it answers, such as LLM_BASE_URL=https://api.openai.com/v1, or remove LLM_MODEL."
         return [Problem("LLM_BASE_URL", "is not set while LLM_MODEL is", fix)]
     return []
+
+
+def _half_of_embeddings(settings: "Settings") -> list[Problem]:
+    """A model that embeds is a name and an address, and takes a package."""
+    if not (settings.embedding_model or "").strip():
+        if settings.embedding_base_url is None:
+            return []
+        fix = "Name the model to ask there, such as EMBEDDING_MODEL=text-embedding-3-small"
+        return [Problem("EMBEDDING_MODEL", "is not set while EMBEDDING_BASE_URL is", fix)]
+    problems = []
+    if settings.embedding_url is None:
+        fix = "Say where it answers, such as EMBEDDING_BASE_URL=https://api.openai.com/v1, or remove EMBEDDING_MODEL."
+        problems.append(
+            Problem("EMBEDDING_BASE_URL", "is not set while EMBEDDING_MODEL is, nor is LLM_BASE_URL", fix)
+        )
+    if importlib.util.find_spec("numpy") is None:
+        fix = "Run: pip install 'chatkit[embeddings]'"
+        problems.append(Problem("EMBEDDING_MODEL", "is set, and numpy is not installed", fix))
+    return problems
 
 
 def _is_private(url: str) -> bool:

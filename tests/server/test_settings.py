@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from server.parts import embedding_model
 from server.settings import Settings, SettingsError, load, masked, table
 from tests.harness import ROOT, ServerProcess
 
@@ -310,6 +311,87 @@ def test_the_models_key_is_hidden_and_counts_for_the_hash(given: Any) -> None:
     assert (load().llm_api_key, masked(load())["LLM_API_KEY"]) == (None, "")
     given(LLM_API_KEY="sk-other")
     assert load().fingerprint != settings.fingerprint
+
+
+EMBEDDING = {"EMBEDDING_MODEL": "m", "EMBEDDING_BASE_URL": "https://embed.example.com/v1/"}
+
+
+def test_a_model_that_embeds_is_a_name_and_an_address_its_own_or_the_language_models(given: Any) -> None:
+    given(EMBEDDING_MODEL="m")
+    assert refused().keys() == {"EMBEDDING_BASE_URL"}
+    given(**MODEL)
+    assert load().embedding_url == "https://api.example.com/v1"
+    given(**EMBEDDING)
+    assert load().embedding_url == "https://embed.example.com/v1"
+    given(EMBEDDING_MODEL=" ")
+    assert refused().keys() == {"EMBEDDING_MODEL"}
+
+
+def test_without_a_model_that_embeds_there_is_none_whatever_else_is_set(given: Any) -> None:
+    given(**MODEL, EMBEDDING_API_KEY="sk-key")
+    assert load().embedding_url is None
+    assert embedding_model(load()) is None
+
+
+def test_a_model_that_embeds_without_its_package_is_refused_with_the_command_that_installs_it(
+    given: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "numpy" else found(name))
+    assert load().embedding_url is None
+    given(**EMBEDDING)
+    with pytest.raises(SettingsError) as error:
+        load()
+    (problem,) = error.value.problems
+    assert problem == (
+        "EMBEDDING_MODEL",
+        "is set, and numpy is not installed",
+        "Run: pip install 'chatkit[embeddings]'",
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({}, ""),
+        ({"EMBEDDING_API_KEY": "sk-own"}, "sk-own"),
+        (MODEL | {"LLM_API_KEY": "sk-llm"}, ""),
+        (MODEL | {"LLM_API_KEY": "sk-llm", "EMBEDDING_API_KEY": "sk-own"}, "sk-own"),
+        (MODEL | {"LLM_API_KEY": "sk-llm", "EMBEDDING_BASE_URL": ""}, "sk-llm"),
+        (MODEL | {"LLM_API_KEY": "sk-llm", "EMBEDDING_BASE_URL": "https://api.example.com/v1"}, "sk-llm"),
+        (MODEL | {"LLM_API_KEY": "sk-llm", "EMBEDDING_BASE_URL": "https://api.example.com.evil/v1"}, ""),
+    ],
+)
+def test_the_language_models_key_goes_nowhere_but_to_its_own_address(
+    given: Any, settings: dict[str, str], key: str
+) -> None:
+    given(**{name: value for name, value in (EMBEDDING | settings).items() if value})
+    embeddings = embedding_model(load())
+    assert embeddings is not None
+    assert embeddings.model.api_key == key
+    assert "sk-" not in repr(embeddings.model) + json.dumps(masked(load()))
+
+
+def test_production_refuses_to_send_questions_in_the_clear_to_be_embedded(given: Any) -> None:
+    given(**PRODUCTION, **EMBEDDING | {"EMBEDDING_BASE_URL": "http://embed.example.com/v1"})
+    assert refused().keys() == {"EMBEDDING_BASE_URL"}
+    given(EMBEDDING_BASE_URL="http://ollama:11434/v1")
+    assert load().embedding_model == "m"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("EMBEDDING_SIMILARITY", "1"),
+        ("EMBEDDING_SIMILARITY", "-0.1"),
+        ("EMBEDDING_TIMEOUT_SECONDS", "0"),
+        ("EMBEDDING_BASE_URL", "embed.example.com"),
+        ("EMBEDDING_API_KEY", "sk hunter2pw"),
+    ],
+)
+def test_a_setting_of_embeddings_that_makes_no_sense_is_refused(given: Any, name: str, value: str) -> None:
+    given(**EMBEDDING | {name: value})
+    assert name in refused()
 
 
 def test_the_hash_of_the_settings_changes_with_any_of_them(given: Any) -> None:

@@ -10,7 +10,9 @@ import orjson
 from server.chat.ingest import ingest
 from server.chat.progress import showing
 from server.store.engine import Store
+from tests.embedding_endpoint import embeds
 from tests.harness import ROOT, clean_environment
+from tests.model_endpoint import refuses, serving
 from tests.server.chat.documents import library
 
 _SCRIPT = """
@@ -29,15 +31,11 @@ asyncio.run(main())
 """
 
 
-def test_a_terminal_shows_what_was_done_and_what_was_left_out(store: Store, tmp_path: Path) -> None:
-    folder = library(tmp_path)
-    (folder / "broken.pdf").write_bytes(b"%PDF-")
+def shown_on_a_terminal(command: list[str], folder: Path, **settings: str) -> tuple[int, bytes]:
+    """The exit status of a command whose standard error is a terminal, and what that showed."""
     ours, theirs = os.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", _SCRIPT, str(store.engine.url), str(folder)],
-        cwd=ROOT,
-        env=clean_environment(TERM="xterm", COLUMNS="200"),
-        stderr=theirs,
+        command, cwd=folder, env=clean_environment(TERM="xterm", COLUMNS="200", **settings), stderr=theirs
     )
     os.close(theirs)
     shown = b""
@@ -50,11 +48,46 @@ def test_a_terminal_shows_what_was_done_and_what_was_left_out(store: Store, tmp_
             break
         shown += piece
     os.close(ours)
+    return process.wait(), shown
 
-    assert process.wait() == 0
+
+def test_a_terminal_shows_what_was_done_and_what_was_left_out(store: Store, tmp_path: Path) -> None:
+    folder = library(tmp_path)
+    (folder / "broken.pdf").write_bytes(b"%PDF-")
+    command = [sys.executable, "-c", _SCRIPT, str(store.engine.url), str(folder)]
+    status, shown = shown_on_a_terminal(command, ROOT)
+    assert status == 0
     assert b"Ingested: 1 failed, 5 added." in shown
     assert b"broken.pdf: it is not a sound PDF" in shown
     assert b'"event"' not in shown
+
+
+def test_a_terminal_shows_how_many_passages_were_embedded_and_what_to_do_when_that_fails(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "site").mkdir()
+    for number in range(3):
+        (tmp_path / "site" / f"{number}.md").write_text(f"# Page {number}\n\nAbout {number}.\n")
+    command = [sys.executable, "-m", "server", "ingest", "site"]
+    with serving() as endpoint:
+        settings = {
+            "EMBEDDING_BASE_URL": endpoint.url,
+            "EMBEDDING_MODEL": "m",
+            "EMBEDDING_API_KEY": "sk-hide",
+        }
+        endpoint.embeds = refuses(401)
+        status, shown = shown_on_a_terminal(command, tmp_path, **settings)
+        assert status == 1
+        assert b"Ingested: 3 added." in shown
+        assert b"Embedded: 0 new, 0 known." in shown
+        assert b"3 passages have no vector (HTTP_401). The key is refused: set EMBEDDING_API_KEY." in shown
+        assert b"Run the same command again to go on." in shown
+        endpoint.embeds = embeds()
+        status, shown = shown_on_a_terminal(command, tmp_path, **settings)
+        assert status == 0
+        assert b"Embedded: 3 new, 0 known." in shown
+        assert b'"event"' not in shown
+        assert b"sk-hide" not in shown
 
 
 def test_elsewhere_every_line_is_an_event(store: Store, tmp_path: Path) -> None:
