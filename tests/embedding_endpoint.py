@@ -10,12 +10,13 @@ every other word is a concept of its own.
 import asyncio
 import hashlib
 import json
-import zlib
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from aiohttp import web
+from numpy.typing import NDArray
 
 from server.chat.words import stem, terms
 from tests.model_endpoint import UPSTREAM_ID, Behaviour
@@ -33,21 +34,25 @@ Embed = Callable[[str], Sequence[float]]
 
 def meaning(text: str) -> list[float]:
     """The vector of `text` by its concepts."""
-    vector = [0.0] * DIMENSIONS
+    vector = np.full(DIMENSIONS, 1e-6)
     for term in terms(text, 10_000):
         concept = next((place for place, words in enumerate(CONCEPTS) if term in words), None)
-        if concept is None:
-            others = DIMENSIONS - len(CONCEPTS)
-            vector[len(CONCEPTS) + zlib.crc32(term.encode()) % others] = 1.0
-        else:
-            vector[concept] = TELLING
-    return vector if any(vector) else [1.0] * DIMENSIONS
+        vector += random_unit(term) if concept is None else TELLING * random_unit(f"concept {concept}")
+    return [float(number) for number in vector]
 
 
 def noise(text: str) -> list[float]:
     """A vector that has nothing to do with what `text` means, and is far from all others."""
-    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
-    return [float(number) for number in np.random.default_rng(seed).standard_normal(DIMENSIONS)]
+    return [float(number) for number in random_unit(text)]
+
+
+@lru_cache(maxsize=10_000)
+def random_unit(name: str) -> NDArray[np.float64]:
+    """A vector of length 1 that is always the same for `name`; two of them are nearly at right angles."""
+    seed = int.from_bytes(hashlib.sha256(name.encode("utf-8", "replace")).digest()[:8])
+    numbers = np.random.default_rng(seed).standard_normal(DIMENSIONS)
+    unit: NDArray[np.float64] = numbers / np.linalg.norm(numbers)
+    return unit
 
 
 def body(texts: Sequence[str], embed: Embed = meaning) -> dict[str, Any]:

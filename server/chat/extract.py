@@ -2,8 +2,8 @@
 
 Passages are taken apart (`passages`), and each unit is worth the question's words that it holds, by their weight, helped by the
 headings above it and by how well its passage fits. The best ones, from however many passages, are told, the best
-passage first; what announces a command or a list is told with it. What a visitor marked on the page comes first and is
-never left out.
+passage first; what announces a command or a list is told with it. Of a passage that was found by what it means rather than by its
+words, the beginning is told. What a visitor marked on the page comes first and is never left out.
 
 When no passage reaches `THRESHOLD` the answer says that the documents do not hold it, and cites nothing.
 """
@@ -39,6 +39,7 @@ _FITTING = 0.1  # a command for "how do I", a figure for "how many"
 _TELLING = 5  # a unit with fewer words besides the question's own
 _HEADING_LIKE = 0.6  # repeats the question; it is worth this part
 _ASKS = 0.75  # how much of the question a heading holds that asks it
+_OPENING = 3  # how many units are the beginning of a passage
 _ENOUGH = 0.7  # how much of the best unit's worth another one needs to be told as well
 _ALIKE = 0.7  # the share of words in common that makes two units one
 
@@ -126,7 +127,7 @@ class Draft:
     def __init__(self, question: Question, passages: Sequence[Passage]) -> None:
         self._passages = passages
         self._units = [taken_apart(passage.text) for passage in passages]
-        self._led: set[int] = set()  # passages whose heading asks the question
+        self._led: set[int] = set()  # passages whose heading asks the question, or that mean what it means
         self._worth = self._weighed(question)
         self._chosen: dict[Place, Unit] = {}
         self._cited: list[int] = []
@@ -139,7 +140,7 @@ class Draft:
         how = _ASKS_HOW.search(question.message)
         how_much = _ASKS_HOW_MUCH.search(question.message)
         top = max(passage.score for passage in self._passages)
-        worths = {}
+        worths: dict[Place, float] = {}
         for index, passage in enumerate(self._passages):
             above = matcher.find(passage.heading).terms
             fit = 0.5 + 0.5 * passage.score / top
@@ -147,19 +148,33 @@ class Draft:
             asked = self._asked_above(passage, matcher, weights) / whole
             if asked:
                 self._led.add(index)
+            values: list[float] = []
             for position, unit in enumerate(self._units[index]):
                 matches = matcher.find(unit.text)
                 value = held(matches, above, weights) / whole
-                if unit.kind == "sentence" and unit.text.endswith("?"):
-                    worths[index, position], asked = 0.3 * value, value
+                if _is_question(unit):
+                    values.append(0.3 * value)
+                    asked = value
                     continue
                 value, asked = max(value, asked) + _FIRST / (1 + position), 0.0
                 if (how and _is_command(unit)) or (how_much and _DIGIT.search(unit.text)):
                     value += _FITTING
                 if matches.length - len(matches.hits) < _TELLING:
                     value *= _HEADING_LIKE
-                worths[index, position] = value * fit
+                values.append(value)
+            if passage.nearness > max(values, default=0.0):
+                self._open(index, values)
+            worths |= {(index, position): value * fit for position, value in enumerate(values)}
         return worths
+
+    def _open(self, index: int, values: list[float]) -> None:
+        """Let the beginning of a passage speak whose words say less of why it is here than what it means."""
+        self._led.add(index)
+        units = self._units[index]
+        opening = [position for position, unit in enumerate(units) if not _is_question(unit)][:_OPENING]
+        for place, position in enumerate(opening):
+            # In their order.
+            values[position] = max(values[position], self._passages[index].nearness + _FIRST / (1 + place))
 
     @staticmethod
     def _asked_above(passage: Passage, matcher: Matcher, weights: Mapping[str, float]) -> float:
@@ -302,6 +317,10 @@ class Draft:
             return False
         kind = self._chosen[place].kind
         return kind == self._chosen[after].kind and kind != "code"
+
+
+def _is_question(unit: Unit) -> bool:
+    return unit.kind == "sentence" and unit.text.endswith("?")
 
 
 def _is_command(unit: Unit) -> bool:

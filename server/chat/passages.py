@@ -27,7 +27,8 @@ class Passage:
     """A part of a document that bears on a question.
 
     `heading` is the document's title and the headings above it; `text` is light Markdown; `score` is 0-1; `matched` holds the
-    stems of the question's words that it holds, each with what it weighs.
+    stems of the question's words that it holds, each with what it weighs; `nearness` is what it scores for what it means alone, 0 when
+    it was not found by that.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Passage:
     text: str
     score: float = 0.0
     matched: Mapping[str, float] = field(default_factory=dict)
+    nearness: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

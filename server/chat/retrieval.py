@@ -1,9 +1,10 @@
 """Find the passages that bear on a question, best first, with a score that means something (see `ranking`)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from server.store import fulltext
+from server.store.dialects import Row
 from server.store.engine import Store
 
 from .passages import Passage
@@ -30,6 +31,13 @@ class Retriever(Protocol):
         """Best first, at most `limit`, scores in 0-1; empty when nothing bears on it. Raises ``StoreUnavailable``."""
 
 
+class Found(NamedTuple):
+    """What the database proposes for a question: passages in no order yet, and what each of the question's words weighs."""
+
+    candidates: Sequence[Passage]
+    weights: Mapping[str, float]
+
+
 class FullTextRetriever:
     """Retrieval by the full text of the database: two statements a question.
 
@@ -43,26 +51,35 @@ class FullTextRetriever:
 
     async def search(self, question: str, limit: int) -> Sequence[Passage]:
         """See `Retriever`."""
-        asked = terms(question, COUNTED_TERMS)
-        if not asked or limit < 1:
+        if limit < 1:
             return []
+        candidates, weights = await self.find(question, max(limit, CANDIDATES))
+        return ranked(candidates, weights)[:limit]
+
+    async def find(self, question: str, limit: int) -> Found:
+        """At most `limit` passages that hold words of `question`, not ranked. Raises ``StoreUnavailable``."""
+        asked = terms(question, COUNTED_TERMS)
+        if not asked:
+            return Found((), {})
         async with self._store.fetching("search") as fetch:
             total, counts = await self._fulltext.frequencies(fetch, list(asked.values()))
             found = dict(zip(asked, counts, strict=True))
             rarest = set(sorted(found, key=found.__getitem__)[:SEARCHED_TERMS])
             kept = [term for term in asked if term in rarest]
             searched = _telling(kept, found, total)
-            if not searched:
-                return []
             weights = {term: weight(total, found[term]) for term in kept}
+            if not searched:
+                return Found((), weights)
             rows = await self._fulltext.candidates(
-                fetch, {asked[term]: weights[term] for term in searched}, max(limit, CANDIDATES)
+                fetch, {asked[term]: weights[term] for term in searched}, limit
             )
-        candidates = [
-            Passage(f"{document}-{position}", heading, f"{url}#{anchor}" if anchor else url, text)
-            for document, position, url, anchor, heading, text in rows
-        ]
-        return ranked(candidates, weights)[:limit]
+        return Found([passage_of(row) for row in rows], weights)
+
+
+def passage_of(row: Row) -> Passage:
+    """The passage that a row tells of: (document, position, url, anchor, heading, text)."""
+    document, position, url, anchor, heading, text = row
+    return Passage(f"{document}-{position}", heading, f"{url}#{anchor}" if anchor else url, text)
 
 
 def _telling(terms: Sequence[str], found: Mapping[str, int], total: int) -> Sequence[str]:

@@ -1,6 +1,6 @@
-"""What every `Retriever` promises, whatever database is behind it."""
+"""What every `Retriever` promises, whatever database is behind it, and whether it looks at words only or at meanings, too."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
 
@@ -8,10 +8,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from server.chat.embed import embed
+from server.chat.hybrid import HybridRetriever
 from server.chat.retrieval import FullTextRetriever, Retriever
+from server.chat.vectors import Vectors
+from server.clock import wall_clock
 from server.store import chat as documents
 from server.store.engine import Store
+from server.upstream.breaker import Tolerance
+from server.upstream.embeddings import Embeddings
+from server.upstream.endpoint import Model
 from tests.databases import Databases
+from tests.embedding_endpoint import embeds
+from tests.model_endpoint import serving
 from tests.shared import naughty_strings
 
 Part = tuple[str, str, str]
@@ -36,27 +45,49 @@ SHELF: dict[str, list[Part]] = {
 }
 
 
+@pytest.fixture(scope="module", params=["words", "words and meanings"])
+def endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where the model that embeds answers; empty for retrieval by words alone."""
+    if request.param == "words":
+        yield ""
+        return
+    with serving() as one:
+        one.embeds = embeds()
+        yield one.url
+
+
 @asynccontextmanager
-async def _opened(url: str) -> AsyncIterator[tuple[Retriever, Add, Callable[[str], Awaitable[None]]]]:
+async def _opened(
+    url: str, endpoint: str
+) -> AsyncIterator[tuple[Retriever, Add, Callable[[str], Awaitable[None]]]]:
     store = Store(url)
+    embeddings = Embeddings(Model(endpoint, "stand-in"), 10.0, Tolerance())
+    vectors = Vectors(store, "stand-in")
+    retriever: Retriever = FullTextRetriever(store)
+    if endpoint:
+        retriever = HybridRetriever(FullTextRetriever(store), embeddings, vectors, 0.5)
 
     async def add(name: str, parts: Sequence[Part]) -> None:
         await documents.replace(
             store, documents.Document(name, name, f"{name}.md", name, "markdown", "", "", parts)
         )
+        if endpoint:
+            assert not (await embed(store, embeddings, wall_clock)).status
+            await vectors.refresh()
 
     async def remove(name: str) -> None:
         await documents.remove(store, name)
 
-    yield FullTextRetriever(store), add, remove
+    yield retriever, add, remove
+    await embeddings.close()
     await store.close()
 
 
 @pytest.fixture
 async def opened(
-    database_url: str,
+    database_url: str, endpoint: str
 ) -> AsyncIterator[tuple[Retriever, Add, Callable[[str], Awaitable[None]]]]:
-    async with _opened(database_url) as both:
+    async with _opened(database_url, endpoint) as both:
         yield both
 
 
@@ -281,8 +312,8 @@ async def test_any_naughty_string_is_a_text(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(questions=st.lists(st.text(max_size=2_000), max_size=40))
-async def test_any_text_is_a_question(databases: Databases, questions: list[str]) -> None:
-    async with _opened(databases()) as (retriever, add, _):
+async def test_any_text_is_a_question(databases: Databases, endpoint: str, questions: list[str]) -> None:
+    async with _opened(databases(), endpoint) as (retriever, add, _):
         for name, parts in SHELF.items():
             await add(name, parts)
         for question in questions:

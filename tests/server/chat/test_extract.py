@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -248,3 +249,47 @@ def test_taking_a_text_apart_loses_no_word(text: str) -> None:
 )
 def test_a_sentence_ends_where_a_reader_would_stop(text: str, expected: list[str]) -> None:
     assert sentences(text) == expected
+
+
+REFUNDS = "Have you paid twice? Write to us within 14 days. We send back what you paid. It takes a week. Then it is there."
+
+
+def _found_by_meaning(text: str, nearness: float = 0.7) -> Passage:
+    return Passage("r-0", "Refunds", "r.md", text, score=nearness, nearness=nearness)
+
+
+async def test_a_passage_that_was_found_by_what_it_means_is_told_from_its_beginning_and_cited() -> None:
+    text, sources = await _answer(
+        Question(message="How do I get my money back?"), [_found_by_meaning(REFUNDS)]
+    )
+    assert text == "Write to us within 14 days. We send back what you paid. It takes a week. [1]"
+    assert [(source.id, source.score) for source in sources] == [("r-0", 0.7)]
+
+
+async def test_where_a_sentence_holds_the_question_it_is_told_and_not_the_beginning() -> None:
+    question = "Where do whales sing?"
+    (held,) = _passages(question, "Air is blue. Bees hum all day. Whales sing in the deep sea at night.")
+    text, _ = await _answer(Question(message=question), [replace(held, nearness=0.4)])
+    assert text == "Whales sing in the deep sea at night. [1]"
+
+
+async def test_what_words_found_is_told_before_what_is_only_near() -> None:
+    question = "Where do whales sing?"
+    (held,) = _passages(question, "Whales sing in the deep sea at night.")
+    text, sources = await _answer(Question(message=question), [_found_by_meaning(REFUNDS, 0.6), held])
+    assert text == "Whales sing in the deep sea at night. [1]"
+    assert [source.id for source in sources] == ["d0-0", "r-0"]
+
+
+async def test_a_list_at_the_beginning_of_what_is_near_is_told_whole() -> None:
+    steps = ("Open the app and log in", "Choose a ride", "Say what went wrong there", "Wait for our letter")
+    items = "\n".join(f"- {step}" for step in steps)
+    text, _ = await _answer(Question(message="How do I get my money back?"), [_found_by_meaning(items)])
+    assert [step for step in steps if f"- {step}" in text] == list(steps)
+
+
+async def test_what_is_not_near_enough_is_no_answer() -> None:
+    text, sources = await _answer(
+        Question(message="How do I get my money back?"), [_found_by_meaning(REFUNDS, 0.2)]
+    )
+    assert (text, sources) == (NO_ANSWER, ())

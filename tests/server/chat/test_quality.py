@@ -1,5 +1,8 @@
 """Questions with known answers, and questions that the documents cannot answer; each is asserted.
 
+They hold for words alone, on both databases, and as well where a model embeds: one whose vectors are noise, and one that knows the
+words. What full text answers well must not be answered worse.
+
 `THRESHOLD` lies between the two kinds; `python -m tests.server.chat.test_quality` prints the best passage's score of each.
 
 What words alone cannot tell: a question all of whose words stand in one passage that answers another, such as "What does a helmet
@@ -14,14 +17,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from server.chat.embed import embed
 from server.chat.extract import NO_ANSWER, THRESHOLD, ExtractiveAnswerer
+from server.chat.hybrid import HybridRetriever
 from server.chat.ingest import ingest
 from server.chat.models import Question
 from server.chat.retrieval import FullTextRetriever
 from server.chat.service import Chat
+from server.chat.vectors import Vectors
+from server.clock import wall_clock
 from server.store import migrate
 from server.store.engine import Store
+from server.upstream.breaker import Tolerance
+from server.upstream.embeddings import Embeddings
+from server.upstream.endpoint import Model
 from tests.databases import KINDS
+from tests.embedding_endpoint import Embed, embeds, meaning, noise
+from tests.model_endpoint import serving
 from tests.server.chat.asking import Told, asked
 from tests.server.chat.documents import library
 
@@ -127,6 +139,23 @@ async def chat(url: str) -> AsyncIterator[Chat]:
     await store.close()
 
 
+@pytest.fixture(params=[noise, meaning])
+async def embedded_chat(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Chat]:
+    """The same where a model embeds."""
+    url = await _filled(tmp_path, _sqlite(tmp_path))
+    vectors_of: Embed = request.param
+    with serving() as endpoint:
+        endpoint.embeds = embeds(vectors_of)
+        store, embeddings = Store(url), Embeddings(Model(endpoint.url, "stand-in"), 10.0, Tolerance())
+        vectors = Vectors(store, "stand-in")
+        assert not (await embed(store, embeddings, wall_clock)).status
+        await vectors.refresh()
+        yield Chat(HybridRetriever(FullTextRetriever(store), embeddings, vectors, 0.5), ExtractiveAnswerer())
+        assert len(endpoint.asked) > len(ANSWERED)
+        await embeddings.close()
+        await store.close()
+
+
 async def _ask(chat: Chat, message: str) -> Told:
     return await asked(chat, Question(message=message))
 
@@ -151,6 +180,15 @@ async def test_what_the_documents_do_not_hold_is_said_plainly_and_without_source
 
     assert answer.answer == NO_ANSWER
     assert answer.sources == []
+
+
+async def test_what_words_answer_well_is_answered_as_well_where_a_model_embeds(embedded_chat: Chat) -> None:
+    for question, holds, source in ANSWERED:
+        answer = await _ask(embedded_chat, question)
+        assert holds in answer.answer.replace("\xa0", " "), question
+        assert any(source in cited.url for cited in answer.sources), question
+    for question in UNANSWERED:
+        assert (await _ask(embedded_chat, question)).answer == NO_ANSWER, question
 
 
 async def test_a_command_is_shown_whole_with_the_sentence_that_leads_to_it(chat: Chat) -> None:
