@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiohttp import web
@@ -67,11 +68,13 @@ from .middleware import (
     session,
     started,
 )
+from .operations.embedding_figures import EMBEDDINGS
 from .operations.health import HEALTH, Dependency, Health
 from .operations.metrics import EVENTS, METER, MODEL, OUTBOX, told
 from .origins import origin_of
 from .parts import (
     embedding,
+    embedding_model,
     identity_providers,
     language_model,
     listening_step,
@@ -88,7 +91,10 @@ from .store.engine import Store
 from .tidying import tidy
 
 if TYPE_CHECKING:
+    from .chat.retrieval import Retriever
+    from .dependencies import State
     from .limits.redis import RedisLimiter
+    from .upstream.embeddings import Embeddings
     from .upstream.llm import LLM
 
 declare(
@@ -191,6 +197,7 @@ class Server:
         self._making: Making | None = None
         self._outbox: Outbox | None = None
         self._llm: LLM | None = None
+        self._embeddings: Embeddings | None = None
         self._budget: Budget | None = None
         self._upstream: Upstream | None = None
         self._background: list[asyncio.Task[None]] = []
@@ -229,10 +236,8 @@ class Server:
         redis = Dependency("redis", None if shared is None else shared.ping)
         mail = Dependency("mail")
         others = [*([] if shared is None else [redis]), *([mail] if settings.smtp_host else [])]
-        llm = self._llm = language_model(settings)
-        upstreams = {"llm": lambda: llm.state} if llm is not None else {}
         health = self._health = Health(
-            Dependency("database", watched.ping), events, group.started, others, upstreams
+            Dependency("database", watched.ping), events, group.started, others, self._open_models()
         )
         if shared is not None:
             await shared.open(redis.tell)
@@ -250,7 +255,9 @@ class Server:
         self._background = [
             asyncio.create_task(lag.watch(), name="loop-lag"),
             asyncio.create_task(beat(events, lag, lambda: _vitals(meter, health, outbox)), name="heartbeat"),
-            asyncio.create_task(_publish(events, meter, overload, llm), name="publish"),
+            asyncio.create_task(
+                _publish(events, meter, overload, self._llm, self._embeddings), name="publish"
+            ),
         ]
 
         addresses = Addresses(settings.trusted_proxies, keys[0])
@@ -320,6 +327,12 @@ class Server:
             log.warning("worker_died", worker=events.worker, pid=dead.pid, of_boot=dead.boot)
         return events
 
+    def _open_models(self) -> "dict[str, Callable[[], State]]":
+        """The models that are asked, and what says how each is."""
+        self._llm, self._embeddings = language_model(self.settings), embedding_model(self.settings)
+        models = {"llm": self._llm, "embeddings": self._embeddings}
+        return {name: partial(getattr, model, "state") for name, model in models.items() if model is not None}
+
     async def _listen(self, runner: Runner) -> None:
         settings = self.settings
         with listening_step(settings):
@@ -364,7 +377,7 @@ class Server:
         if self._upstream is not None:
             await self._upstream.close()
         # Half of what is left is the log's.
-        await self._let_the_model_go(max(1.0, (deadline - loop.time()) / 2))
+        await self._let_the_models_go(max(1.0, (deadline - loop.time()) / 2))
         if self._health is not None and self._health.phase == "draining":
             log.info("server_stopped", uptime_seconds=self._health.uptime_seconds)
         drained = True
@@ -375,16 +388,17 @@ class Server:
                 await asyncio.wait_for(store.close(), max(1.0, deadline - loop.time()))
         return drained
 
-    async def _let_the_model_go(self, seconds: float) -> None:
-        """Close its connections, write what it was paid for, and tell the last figures."""
+    async def _let_the_models_go(self, seconds: float) -> None:
+        """Close their connections, write what was paid for, and tell the last figures."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                if self._llm is not None:
-                    await self._llm.close()
+                for model in (self._llm, self._embeddings):
+                    if model is not None:
+                        await model.close()
                 if self._budget is not None:
                     await self._budget.close()
         if self._events is not None and self._meter is not None:
-            self._events.publish(**told(self._meter, self._llm))
+            self._events.publish(**told(self._meter, self._llm, self._embeddings))
 
     async def _finish_requests(self, _: web.Application) -> None:
         """The door is closed: let what is in flight end by itself in good time; what does not is cancelled."""
@@ -429,8 +443,8 @@ class Server:
 
     def _add_chat(self, app: web.Application, store: Store, sessions: Sessions) -> None:
         """Answers, turns and conversations."""
-        retriever = FullTextRetriever(store)
-        chat = Chat(retriever, self._answerer(store))
+        fulltext = FullTextRetriever(store)
+        chat = Chat(self._retriever(app, store, fulltext), self._answerer(store))
         making = self._making = Making(
             store=store,
             chat=chat,
@@ -442,7 +456,7 @@ class Server:
         self._background.append(asyncio.create_task(making.run(), name="making"))
         if self._llm is not None:
             app[MODEL] = self._llm
-        kept = app[CONVERSATIONS] = Conversations(store, retriever, wall_clock)
+        kept = app[CONVERSATIONS] = Conversations(store, fulltext, wall_clock)
         retention_ms = int(self.settings.conversation_retention_days * DAY)
         jobs = (sessions.forget, app[PROVIDER_SIGN_IN].forget, lambda: kept.forget(retention_ms))
         self._background.append(asyncio.create_task(tidy(jobs), name="tidy"))
@@ -456,6 +470,18 @@ class Server:
         app[BODY_SECONDS] = self.settings.request_body_seconds
         return app
 
+    def _retriever(self, app: web.Application, store: Store, fulltext: FullTextRetriever) -> "Retriever":
+        """What finds passages: their words, and where a model embeds what they mean, too."""
+        if self._embeddings is None:
+            return fulltext
+        from .chat.hybrid import HybridRetriever
+        from .chat.vectors import Vectors
+
+        app[EMBEDDINGS] = self._embeddings
+        vectors = Vectors(store, self._embeddings.model.name, report=report_exception, tells=self.first)
+        self._background.append(asyncio.create_task(vectors.watch(), name="vectors"))
+        return HybridRetriever(fulltext, self._embeddings, vectors, self.settings.embedding_similarity)
+
     def _answerer(self, store: Store) -> Answerer:
         """Who writes the answers: the language model, or without one the documents themselves."""
         if self._llm is None:
@@ -465,10 +491,12 @@ class Server:
         return GenerativeAnswerer(self._llm, self._budget)
 
 
-async def _publish(events: EventLog, meter: Meter, overload: Overload, llm: "LLM | None") -> None:
+async def _publish(
+    events: EventLog, meter: Meter, overload: Overload, *models: "LLM | Embeddings | None"
+) -> None:
     """Each second: let the other workers know how this one is, so that any of them can answer for all; and see whether it is calm."""
     while True:
-        events.publish(**told(meter, llm))
+        events.publish(**told(meter, *models))
         overload.look()
         await asyncio.sleep(1)
 

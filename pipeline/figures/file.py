@@ -74,6 +74,11 @@ PUBLISHED = {
     "llm_cache_hits": "counter",
     "llm_cache_misses": "counter",
     "llm_open": "sum",
+    "embedding_calls": "counter",
+    "embedding_failures": "counter",
+    "embedding_hits": "counter",
+    "embedding_misses": "counter",
+    "embedding_open": "sum",
 }
 """What a worker tells of itself, and what several come to. Counters go on over restarts, and those of dead workers count too;
 of the living, gauges are added, or the worst one holds; some are nobody's but its own."""

@@ -8,7 +8,7 @@ gone or changed meanwhile is left out.
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
@@ -90,12 +90,21 @@ class Matrix:
 class Vectors:
     """The vectors of the passages in `store` that `model` made. To be used in one event loop, in which `watch` runs.
 
-    One that `tells` says in the log how many passages have none when it has first looked.
+    `report` is told of bugs, and of a matrix that is too large for the memory. One that `tells` says in the log how many passages have no
+    vector when it has first looked.
     """
 
-    def __init__(self, store: Store, model: str, *, tells: bool = True) -> None:
+    def __init__(
+        self,
+        store: Store,
+        model: str,
+        *,
+        report: Callable[[Exception], None] = lambda _: None,
+        tells: bool = True,
+    ) -> None:
         self._store = store
         self._model = model
+        self._report = report
         self._tells = tells
         self._matrix: Matrix | None = None
         self._by_digest: dict[str, int] = {}
@@ -107,8 +116,12 @@ class Vectors:
         """Load the matrix, and after questions see whether it has to be loaded again; until cancelled."""
         while True:
             began = perf_counter()
-            with contextlib.suppress(StoreUnavailable):
+            try:
                 await self.refresh()
+            except StoreUnavailable:
+                pass  # The store has told; what is there is used.
+            except Exception as error:
+                self._report(error)
             await asyncio.sleep(max(LOOK_SECONDS, PATIENT_LOOKS * (perf_counter() - began)))
             await self._asked.wait()
             self._asked.clear()

@@ -5,7 +5,7 @@ browser get JSON. The figures are those of the log: each comes from an `http_req
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import hdrs, web
 
@@ -18,8 +18,13 @@ from server.mail.outbox import Outbox
 from server.middleware.access import Meter
 from server.upstream.llm import LLM
 
+from . import embedding_figures
 from .accept import preferred
+from .embedding_figures import EMBEDDINGS
 from .health import HEALTH
+
+if TYPE_CHECKING:
+    from server.upstream.embeddings import Embeddings
 
 EVENTS = web.AppKey("events", EventLog)
 METER = web.AppKey("meter", Meter)
@@ -75,6 +80,7 @@ def figures(app: web.Application) -> dict[str, Any]:
             "oldest_seconds": round(app[OUTBOX].oldest_seconds, 2),
         },
         **({"llm": _llm(app[MODEL], workers)} if MODEL in app else {}),
+        **({"embeddings": embedding_figures.as_json(app[EMBEDDINGS], workers)} if EMBEDDINGS in app else {}),
     }
 
 
@@ -113,14 +119,17 @@ _LLM_COUNTS = {
 }
 
 
-def told(meter: Meter, llm: LLM | None) -> dict[str, float]:
-    """What this worker tells the others of itself, beside how its log is."""
-    return {"inflight": meter.inflight, "loop_lag_ms": meter.lag.last_ms, **(llm.figures() if llm else {})}
+def told(meter: Meter, *models: "LLM | Embeddings | None") -> dict[str, float]:
+    """What this worker tells the others of itself and of the models it asks, beside how its log is."""
+    figures: dict[str, float] = {"inflight": meter.inflight, "loop_lag_ms": meter.lag.last_ms}
+    for model in models:
+        figures |= model.figures() if model is not None else {}
+    return figures
 
 
 def _windows(app: web.Application) -> Windows:
     """The figures of all workers, this one's up to now."""
-    app[EVENTS].publish(**told(app[METER], app.get(MODEL)))
+    app[EVENTS].publish(**told(app[METER], app.get(MODEL), app.get(EMBEDDINGS)))
     return app[EVENTS].figures()
 
 
@@ -222,4 +231,6 @@ class _Collector:
             )
             for name, help_text in _LLM_COUNTS.items():
                 yield core.CounterMetricFamily(f"chatkit_llm_{name}", help_text, value=workers[f"llm_{name}"])
+        if EMBEDDINGS in self._app:
+            yield from embedding_figures.families(workers)
         yield core.InfoMetricFamily("chatkit", "The server.", value={"version": VERSION})

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -149,6 +150,39 @@ async def test_a_question_waits_for_the_first_load_and_not_for_ever(
     monkeypatch.setattr(module, "LOADING_SECONDS", 10.0)
     async with watched(vectors):
         assert await vectors.dimensions() == DIMENSIONS
+
+
+async def test_a_load_that_goes_wrong_is_reported_and_what_is_there_is_used(
+    database: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    await add(database, "a", "walrus")
+    await embed(database, 1)
+    reported: list[Exception] = []
+    vectors = Vectors(database, MODEL, report=reported.append)
+    await vectors.refresh()
+    await add(database, "b", "badger")
+    await embed(database, 2)
+    monkeypatch.setattr(np, "empty", no_room_for_a_matrix)
+    async with watched(vectors), asyncio.timeout(10):
+        while not reported:
+            await asyncio.sleep(0.01)
+        assert isinstance(reported[0], MemoryError)
+        assert await texts(vectors, "walrus", 1) == ["walrus"]
+        monkeypatch.undo()
+        while await texts(vectors, "badger", 1) != ["badger"]:
+            await vectors.dimensions()
+            await asyncio.sleep(0.01)
+
+
+_empty = np.empty
+
+
+def no_room_for_a_matrix(shape: int | tuple[int, int], *rest: Any) -> Any:
+    """Only numpy itself asks for anything else."""
+    if shape == (2, DIMENSIONS):
+        raise MemoryError
+    return _empty(shape, *rest)
 
 
 async def test_a_vector_of_another_size_is_near_to_nothing(vectors: Vectors) -> None:
