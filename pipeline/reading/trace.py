@@ -15,6 +15,7 @@ _COMMON = RESERVED | {"padding"}
 _PARTS = (
     ("db_ms", "database"),
     ("retrieval_ms", "retrieval"),
+    ("embedding_ms", "embedding"),
     ("generation_ms", "generation"),
     ("llm_ms", "model"),
 )

@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.catalogue import Event, Field, declare
+from pipeline.context import note
 from pipeline.log import log
 from server.store import vectors
 from server.store.engine import Store, StoreUnavailable
@@ -76,6 +77,13 @@ class Matrix:
 
         cosines: Numbers = self.rows @ vector
         return np.minimum(cosines, np.float32(1))  # rounding may lead just beyond
+
+    @staticmethod
+    def largest(cosines: "Numbers") -> float:
+        """The largest of `cosines` that is a number, as the log tells it."""
+        import numpy as np
+
+        return round(float(np.fmax.reduce(cosines, initial=np.float32(-1))), 3)
 
     @staticmethod
     def best(cosines: "Numbers", least: float, limit: int) -> list[int]:
@@ -153,12 +161,13 @@ class Vectors:
     ) -> list[Near]:
         """The `limit` passages nearest to `vector`, with a cosine from `least` on; and those of `candidates` that have a vector.
 
-        The nearest first. Raises ``StoreUnavailable``.
+        The nearest first; the event of the request tells the cosine of the nearest of all. Raises ``StoreUnavailable``.
         """
         matrix, by_digest = self._matrix, self._by_digest
         if matrix is None or matrix.rows.shape[1] != vector.size:
             return []
         cosines = await asyncio.to_thread(matrix.cosines, vector)
+        note(nearest=matrix.largest(cosines))
         best = matrix.best(cosines, least, limit)
         there = {matrix.numbers[row]: matrix.digests[row] for row in best}
         found = await vectors.passages_of(self._store, there) if best else {}

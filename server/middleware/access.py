@@ -72,6 +72,9 @@ declare(
                     "how the meaning of a question was looked for: `asked` of the model, `remembered`, or not at all and why: `timeout`, "
                     "`unavailable`, `bad_response`, `cut_off`, `circuit_open`, or `no_vectors` where there are none yet; then words decided alone"
                 ),
+                "nearest": Field(
+                    "the cosine of the question and the passage nearest to it; from `EMBEDDING_SIMILARITY` on it counts"
+                ),
                 "embedding_ms": Field("time spent waiting for the model that embeds"),
                 "generation_ms": Field("time to make the answer"),
                 "llm_ms": Field("time spent waiting for the language model"),

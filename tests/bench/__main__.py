@@ -1,6 +1,6 @@
 """All measurements, as tables for people and as `var/bench.json` for programs.
 
-make bench        or        python -m tests.bench [startup] [question] [emit] [stack] [windows] [trace] [limits] [visits]
+make bench        or        python -m tests.bench [startup] [question] [meaning] [emit] [stack] [windows] [trace] [limits] [visits]
 """
 
 import json
@@ -11,12 +11,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.bench import emit, limits, question, stack, startup, trace, visits, windows
+from tests.bench import emit, limits, meaning, question, stack, startup, trace, visits, windows
 
 REPORT = Path("var/bench.json")
 BENCHES = {
     "startup": startup,
     "question": question,
+    "meaning": meaning,
     "emit": emit,
     "stack": stack,
     "windows": windows,

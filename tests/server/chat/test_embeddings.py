@@ -134,6 +134,7 @@ def test_a_question_in_other_words_than_the_documents_is_answered_with_vectors_a
     request = request_of(server)
     assert request["embedding"] == "asked"
     assert 0 < request["embedding_ms"] <= request["retrieval_ms"]
+    assert 0.5 <= request["nearest"] < 1
 
     server.stop()
     server.settings = {
@@ -153,7 +154,8 @@ def test_what_words_answer_is_answered_the_same_with_vectors_that_are_noise(
     with asking(tmp_path, endpoint) as server:
         with_noise = ask(server, BY_WORDS)
         assert "opens at nine" in with_noise["answer"]
-        assert ask(server)["answer"] == NO_ANSWER
+        assert ask(server, request_id="noise")["answer"] == NO_ANSWER
+        assert -0.5 < request_of(server, "noise")["nearest"] < 0.5
         endpoint.embeds = refuses(500)
         by_words = ask(server, BY_WORDS + " ")
         assert [by_words[name] for name in ("answer", "sources")] == [
