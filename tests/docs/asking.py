@@ -28,9 +28,9 @@ def ask(server: ServerProcess, path: str, method: str, body: bytes | None = None
             return bytes(refused.read())
 
 
-def ask_question(server: ServerProcess, **headers: str) -> bytes:
-    """A question, which its documents can answer."""
-    body = b'{"message": "How do I trace a request?"}'
+def ask_question(server: ServerProcess, message: str = "How do I trace a request?", **headers: str) -> bytes:
+    """A question; without one, one that its documents can answer."""
+    body = json.dumps({"message": message}).encode()
     return ask(server, "/api/v1/chat", "POST", body, Content_Type="application/json", **headers)
 
 

@@ -29,10 +29,11 @@ from tests.docs.asking import (
     until_ready,
     until_unready,
 )
-from tests.docs.models import BREAKER_FAILURES, asking
+from tests.docs.models import BREAKER_FAILURES, asking, embedding
+from tests.embedding_endpoint import embeds
 from tests.harness import ServerProcess, exchange, free_port
 from tests.mailbox import open_mailbox
-from tests.model_endpoint import refuses, serving
+from tests.model_endpoint import ModelEndpoint, refuses, serving
 from tests.postgres import Postgres
 from tests.redis import redis_running
 from tests.visitors import Visitor, link_token
@@ -451,6 +452,40 @@ def model_down(server: ServerProcess) -> Iterator[None]:
         yield
 
 
+def with_embeddings(server: ServerProcess) -> Iterator[None]:
+    """Nothing is wrong: a model embeds, the handbook has a page on refunds, and it alone has been ingested."""
+    with _embedding(server):
+        yield
+
+
+def embeddings_down(server: ServerProcess) -> Iterator[None]:
+    """The model that embeds answers 503, whoever asks; visitors asked until it was left alone, and then once more."""
+    with _embedding(server) as model:
+        model.embeds = refuses(503)
+        for _ in range(BREAKER_FAILURES + 1):
+            ask_question(server, "When does the office open?", X_Request_ID=QUOTED)
+        yield
+
+
+@contextmanager
+def _embedding(server: ServerProcess) -> Generator[ModelEndpoint]:
+    """Within the block the server finds passages of the handbook by what they mean, too."""
+    refunds = "# Refunds\n\nWe refund what was paid within 14 days. Write to the office.\n"
+    (server.folder / "handbook" / "refunds.md").write_text(refunds)
+    before = dict(server.settings)
+    with serving() as model:
+        model.embeds = embeds()
+        server.stop()
+        server.settings |= {"DATABASE_URL": "sqlite+aiosqlite:///var/handbook.db", **embedding(model)}
+        try:
+            done = server.command("server", "ingest", "handbook")
+            assert done.returncode == 0, done.stderr.decode()
+            server.start()
+            yield model
+        finally:
+            server.settings = before
+
+
 def plain_http(server: ServerProcess) -> Iterator[None]:
     """The server runs in production, and is asked without the proxy that ends TLS."""
     host, port = server.address
@@ -490,6 +525,7 @@ FAULTS: dict[str, Fault] = {
         crashed,
         database_damaged,
         database_gone,
+        embeddings_down,
         exception,
         foreign_page,
         frozen,
@@ -525,6 +561,7 @@ FAULTS: dict[str, Fault] = {
         too_many_segments,
         two_workers,
         with_a_model,
+        with_embeddings,
         worker_killed,
     )
 }
