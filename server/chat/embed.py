@@ -62,15 +62,17 @@ CHARACTERS = 2_000
 SHORTEST = 250
 """Characters; a text that is refused is not made shorter than this."""
 
-AGAIN = "The documents are stored, and found by their words. Run the same command again to go on."
+_STORED = "The documents are stored, and found by their words."
+_AGAIN = "Run the same command again to go on."
+_AGAIN_AFTER_ANEW = "Run it again without --embed-anew to go on."
 
 _FIXES = {
     "HTTP_401": "The key is refused: set EMBEDDING_API_KEY.",
     "HTTP_403": "The key is refused: set EMBEDDING_API_KEY.",
     "HTTP_404": "The model or the address is not known there: EMBEDDING_MODEL, EMBEDDING_BASE_URL.",
     "HTTP_429": "Too much for the account there, just now or at all.",
-    "WRONG_DIMENSIONS": "Another model answers under this name than did before. To begin anew: python -m server ingest --embed-anew PATH",
 }
+_ANOTHER = "Another model answers under this name than did before. To begin anew: python -m server ingest --embed-anew PATH"
 _OTHERWISE = "Does the endpoint answer, and is EMBEDDING_BASE_URL right?"
 _REFUSED = "The endpoint does not take what it is sent: EMBEDDING_MODEL, EMBEDDING_BASE_URL."
 
@@ -130,7 +132,7 @@ async def embed(
         log.info("passages_embedded", **told)
         return report
     report.left = await vectors.missing(store, model)
-    report.status, report.fix = failed.status, f"{_fix(failed)} {AGAIN}"
+    report.status, report.fix = failed.status, _fix(failed, anew=anew)
     log.warning(
         "passages_not_embedded",
         **told,
@@ -142,8 +144,11 @@ async def embed(
     return report
 
 
-def _fix(failure: LLMFailure) -> str:
-    return _FIXES.get(failure.status, _REFUSED if failure.ours else _OTHERWISE)
+def _fix(failure: LLMFailure, *, anew: bool) -> str:
+    if failure.status == "WRONG_DIMENSIONS":
+        return f"{_STORED} {_ANOTHER}"
+    what = _FIXES.get(failure.status, _REFUSED if failure.ours else _OTHERWISE)
+    return f"{what} {_STORED} {_AGAIN_AFTER_ANEW if anew else _AGAIN}"
 
 
 class _Run:

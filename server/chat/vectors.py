@@ -11,7 +11,10 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.catalogue import Event, Field, declare
 from pipeline.context import note
@@ -23,11 +26,7 @@ from server.store.vectors import digest_of
 from .passages import Passage
 from .retrieval import passage_of
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Numbers = NDArray[np.float32]
+Numbers = NDArray[np.float32]
 
 declare(
     [
@@ -69,27 +68,21 @@ class Matrix:
 
     numbers: Sequence[int]
     digests: Sequence[str]
-    rows: "Numbers"
+    rows: Numbers
 
-    def cosines(self, vector: "Numbers") -> "Numbers":
+    def cosines(self, vector: Numbers) -> Numbers:
         """Of each row with `vector`; both have length 1."""
-        import numpy as np
-
         cosines: Numbers = self.rows @ vector
         return np.minimum(cosines, np.float32(1))  # rounding may lead just beyond
 
     @staticmethod
-    def largest(cosines: "Numbers") -> float:
+    def largest(cosines: Numbers) -> float:
         """The largest of `cosines` that is a number, as the log tells it."""
-        import numpy as np
-
         return round(float(np.fmax.reduce(cosines, initial=np.float32(-1))), 3)
 
     @staticmethod
-    def best(cosines: "Numbers", least: float, limit: int) -> list[int]:
+    def best(cosines: Numbers, least: float, limit: int) -> list[int]:
         """The `limit` rows with the largest of `cosines`, from `least` on, the largest first."""
-        import numpy as np
-
         near = np.flatnonzero(cosines >= least)
         order = np.argsort(-cosines[near], kind="stable")[:limit]
         return [int(row) for row in near[order]]
@@ -157,7 +150,7 @@ class Vectors:
         return None if self._matrix is None else self._matrix.rows.shape[1]
 
     async def nearest(
-        self, vector: "Numbers", least: float, limit: int, candidates: Sequence[Passage]
+        self, vector: Numbers, least: float, limit: int, candidates: Sequence[Passage]
     ) -> list[Near]:
         """The `limit` passages nearest to `vector`, with a cosine from `least` on; and those of `candidates` that have a vector.
 
@@ -186,8 +179,6 @@ class Vectors:
 
     async def _load(self, count: int) -> Matrix | None:
         """The vectors of at most `count` passages; None when there is none."""
-        import numpy as np
-
         numbers: list[int] = []
         digests: list[str] = []
         rows: Numbers | None = None

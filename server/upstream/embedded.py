@@ -6,17 +6,15 @@ each, which names by `index` the text that it is of. Nothing of what comes back 
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from .completions import BadPiece, counted_tokens, error_code
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Vectors = NDArray[np.float32]
+Vectors = NDArray[np.float32]
 
 MOST_DIMENSIONS = 8_192
 """A vector of more numbers is nonsense; those in use have 384 to 4,096."""
@@ -29,7 +27,7 @@ _NUMBERS = {int, float}
 class Embedded(NamedTuple):
     """`vectors` has a row for each text, in their order, each of length 1; `tokens` is what they took, if told."""
 
-    vectors: "Vectors"
+    vectors: Vectors
     tokens: int | None = None
 
 
@@ -67,10 +65,8 @@ def _rows(data: Any, count: int) -> list[list[float]]:
     return rows
 
 
-def _units(rows: list[list[float]]) -> "Vectors":
+def _units(rows: list[list[float]]) -> Vectors:
     """The same with length 1, so that the product of two is their cosine."""
-    import numpy as np
-
     numbers = np.array(rows, dtype=np.float64)
     largest = np.abs(numbers).max(axis=1, keepdims=True)
     if not np.isfinite(largest).all() or not largest.all():

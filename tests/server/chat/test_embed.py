@@ -162,12 +162,24 @@ async def test_a_model_that_fails_is_told_with_what_to_do_and_the_next_run_goes_
     assert (line["embedded"], line["left"], line["failure"], line["status"]) == (BATCH, 8, failure, status)
     assert fix in line["fix"]
     assert line["fix"] == report.fix
-    assert "Run the same command again" in line["fix"]
+    assert ("Run the same command again" in line["fix"]) == (status != "WRONG_DIMENSIONS")
 
     endpoint.embeds = embeds()
     asked(endpoint)
     report = await embed(database, model(), clock)
     assert (report.embedded, report.status, len(asked(endpoint))) == (8, "", 8)
+
+
+async def test_what_was_to_be_embedded_anew_and_failed_is_gone_on_with_and_not_begun_again(
+    database: Store, model: Make, endpoint: ModelEndpoint
+) -> None:
+    await add(database, "a", *[f"walrus{number}" for number in range(BATCH + 8)])
+    await embed(database, model(), clock)
+    endpoint.then(embeds(), refuses(500))
+    report = await embed(database, model(), clock, anew=True)
+    assert (report.embedded, report.left) == (BATCH, 8)
+    assert "without --embed-anew" in report.fix
+    assert (await embed(database, model(), clock)).embedded == 8
 
 
 async def test_a_text_that_is_too_long_for_the_model_is_shortened_and_no_other(
