@@ -1,6 +1,6 @@
 """What every passage means, in memory: one matrix of all vectors, and which passages are nearest to a question.
 
-The search is exact: the product of the matrix with the question's vector, in a thread. Each worker has the matrix, about 6 MB for 1,000
+The search is exact: the product of the matrix with the question's vector, in a thread. Each worker has the matrix, about 7 MB for 1,000
 passages at 1,536 dimensions. It is loaded when the server has started, and again when passages have got or lost vectors. Whether they
 have is asked after a question, seldom, and by nobody who waits for an answer: until then, what is there is used, and a passage that has
 gone or changed meanwhile is left out.
