@@ -372,9 +372,7 @@ def test_a_slow_vector_is_told_with_the_endpoints_id_for_it(tmp_path: Path, endp
 
 
 def test_without_a_model_that_embeds_none_of_it_is_imported() -> None:
-    names = (
-        "('numpy', 'cachetools', 'server.chat.hybrid', 'server.chat.vectors', 'server.upstream.embeddings')"
-    )
+    names = "('numpy', 'server.chat.hybrid', 'server.chat.vectors', 'server.upstream.embeddings')"
     code = f"import sys, server.__main__, server.app, server.chat.ingest; print([n for n in {names} if n in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], env=clean_environment(), capture_output=True, check=True
