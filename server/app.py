@@ -9,7 +9,7 @@ flight, requests and then letters, drains the log, and closes the store last.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -68,9 +68,9 @@ from .middleware import (
     session,
     started,
 )
-from .operations.embedding_figures import EMBEDDINGS
 from .operations.health import HEALTH, Dependency, Health
-from .operations.metrics import EVENTS, METER, MODEL, OUTBOX, told
+from .operations.metrics import EVENTS, METER, OUTBOX, told
+from .operations.model_figures import MODELS, Model
 from .origins import origin_of
 from .parts import (
     embedding,
@@ -198,6 +198,7 @@ class Server:
         self._outbox: Outbox | None = None
         self._llm: LLM | None = None
         self._embeddings: Embeddings | None = None
+        self._models: dict[str, Model] = {}
         self._budget: Budget | None = None
         self._upstream: Upstream | None = None
         self._background: list[asyncio.Task[None]] = []
@@ -255,9 +256,7 @@ class Server:
         self._background = [
             asyncio.create_task(lag.watch(), name="loop-lag"),
             asyncio.create_task(beat(events, lag, lambda: _vitals(meter, health, outbox)), name="heartbeat"),
-            asyncio.create_task(
-                _publish(events, meter, overload, self._llm, self._embeddings), name="publish"
-            ),
+            asyncio.create_task(_publish(events, meter, overload, self._models.values()), name="publish"),
         ]
 
         addresses = Addresses(settings.trusted_proxies, keys[0])
@@ -278,6 +277,7 @@ class Server:
         app[HEALTH] = health
         app[EVENTS] = events
         app[METER] = meter
+        app[MODELS] = self._models
         app[OUTBOX] = outbox
         app[SESSIONS] = sessions
         await self._add_people(
@@ -331,7 +331,8 @@ class Server:
         """The models that are asked, and what says how each is."""
         self._llm, self._embeddings = language_model(self.settings), embedding_model(self.settings)
         models = {"llm": self._llm, "embeddings": self._embeddings}
-        return {name: partial(getattr, model, "state") for name, model in models.items() if model is not None}
+        self._models = {kind: model for kind, model in models.items() if model is not None}
+        return {kind: partial(getattr, model, "state") for kind, model in self._models.items()}
 
     async def _listen(self, runner: Runner) -> None:
         settings = self.settings
@@ -398,7 +399,7 @@ class Server:
                 if self._budget is not None:
                     await self._budget.close()
         if self._events is not None and self._meter is not None:
-            self._events.publish(**told(self._meter, self._llm, self._embeddings))
+            self._events.publish(**told(self._meter, self._models.values()))
 
     async def _finish_requests(self, _: web.Application) -> None:
         """The door is closed: let what is in flight end by itself in good time; what does not is cancelled."""
@@ -444,7 +445,7 @@ class Server:
     def _add_chat(self, app: web.Application, store: Store, sessions: Sessions) -> None:
         """Answers, turns and conversations."""
         fulltext = FullTextRetriever(store)
-        chat = Chat(self._retriever(app, store, fulltext), self._answerer(store))
+        chat = Chat(self._retriever(store, fulltext), self._answerer(store))
         making = self._making = Making(
             store=store,
             chat=chat,
@@ -454,8 +455,6 @@ class Server:
         )
         app[TURNS] = Turns(store=store, makes=making, sessions=sessions, clock=wall_clock, model=chat.model)
         self._background.append(asyncio.create_task(making.run(), name="making"))
-        if self._llm is not None:
-            app[MODEL] = self._llm
         kept = app[CONVERSATIONS] = Conversations(store, fulltext, wall_clock)
         retention_ms = int(self.settings.conversation_retention_days * DAY)
         jobs = (sessions.forget, app[PROVIDER_SIGN_IN].forget, lambda: kept.forget(retention_ms))
@@ -470,14 +469,13 @@ class Server:
         app[BODY_SECONDS] = self.settings.request_body_seconds
         return app
 
-    def _retriever(self, app: web.Application, store: Store, fulltext: FullTextRetriever) -> "Retriever":
+    def _retriever(self, store: Store, fulltext: FullTextRetriever) -> "Retriever":
         """What finds passages: their words, and where a model embeds what they mean, too."""
         if self._embeddings is None:
             return fulltext
         from .chat.hybrid import HybridRetriever
         from .chat.vectors import Vectors
 
-        app[EMBEDDINGS] = self._embeddings
         vectors = Vectors(store, self._embeddings.model.name, report=report_exception, tells=self.first)
         self._background.append(asyncio.create_task(vectors.watch(), name="vectors"))
         return HybridRetriever(fulltext, self._embeddings, vectors, self.settings.embedding_similarity)
@@ -491,12 +489,10 @@ class Server:
         return GenerativeAnswerer(self._llm, self._budget)
 
 
-async def _publish(
-    events: EventLog, meter: Meter, overload: Overload, *models: "LLM | Embeddings | None"
-) -> None:
+async def _publish(events: EventLog, meter: Meter, overload: Overload, models: Iterable[Model]) -> None:
     """Each second: let the other workers know how this one is, so that any of them can answer for all; and see whether it is calm."""
     while True:
-        events.publish(**told(meter, *models))
+        events.publish(**told(meter, models))
         overload.look()
         await asyncio.sleep(1)
 

@@ -76,8 +76,8 @@ PUBLISHED = {
     "llm_open": "sum",
     "embedding_calls": "counter",
     "embedding_failures": "counter",
-    "embedding_hits": "counter",
-    "embedding_misses": "counter",
+    "embedding_cache_hits": "counter",
+    "embedding_cache_misses": "counter",
     "embedding_open": "sum",
 }
 """What a worker tells of itself, and what several come to. Counters go on over restarts, and those of dead workers count too;

@@ -4,8 +4,8 @@ One address, two languages: whoever asks for Prometheus' or OpenMetrics' format 
 browser get JSON. The figures are those of the log: each comes from an `http_request` event.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from aiohttp import hdrs, web
 
@@ -16,21 +16,15 @@ from server import VERSION
 from server.answers import json_response
 from server.mail.outbox import Outbox
 from server.middleware.access import Meter
-from server.upstream.llm import LLM
 
-from . import embedding_figures
+from . import model_figures
 from .accept import preferred
-from .embedding_figures import EMBEDDINGS
 from .health import HEALTH
-
-if TYPE_CHECKING:
-    from server.upstream.embeddings import Embeddings
+from .model_figures import MODELS, Model
 
 EVENTS = web.AppKey("events", EventLog)
 METER = web.AppKey("meter", Meter)
 OUTBOX = web.AppKey("outbox", Outbox)
-MODEL = web.AppKey("model", LLM)
-"""There when a language model is asked."""
 
 JSON = "application/json"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -79,22 +73,7 @@ def figures(app: web.Application) -> dict[str, Any]:
             "waiting": app[OUTBOX].waiting,
             "oldest_seconds": round(app[OUTBOX].oldest_seconds, 2),
         },
-        **({"llm": _llm(app[MODEL], workers)} if MODEL in app else {}),
-        **({"embeddings": embedding_figures.as_json(app[EMBEDDINGS], workers)} if EMBEDDINGS in app else {}),
-    }
-
-
-def _llm(llm: LLM, workers: Mapping[str, float]) -> dict[str, Any]:
-    """What all workers have asked of the model; the breaker is this worker's, as each has its own."""
-    return {
-        "state": llm.state,
-        "breaker": llm.breaker.state,
-        "retry_seconds": round(llm.breaker.retry_seconds, 2),
-        "workers_open": int(workers["llm_open"]),
-        **{name: int(workers[f"llm_{name}"]) for name in _LLM_COUNTS},
-        "cache_hit_rate_percent": percent(
-            int(workers["llm_cache_hits"]), int(workers["llm_cache_hits"] + workers["llm_cache_misses"])
-        ),
+        **{kind: model_figures.as_json(kind, model, workers) for kind, model in app[MODELS].items()},
     }
 
 
@@ -108,28 +87,17 @@ _COUNTS = (
 )
 
 
-_LLM_COUNTS = {
-    "calls": "Calls to the language model.",
-    "failures": "Calls to it that failed.",
-    "retries": "Calls to it that were made again.",
-    "tokens": "Tokens that it was paid for.",
-    "degraded": "Answers that it should have written and did not, or not to their end.",
-    "cache_hits": "Answers that it had written before, and was not asked for again.",
-    "cache_misses": "Answers that were looked for among those, and were not there.",
-}
-
-
-def told(meter: Meter, *models: "LLM | Embeddings | None") -> dict[str, float]:
+def told(meter: Meter, models: Iterable[Model]) -> dict[str, float]:
     """What this worker tells the others of itself and of the models it asks, beside how its log is."""
     figures: dict[str, float] = {"inflight": meter.inflight, "loop_lag_ms": meter.lag.last_ms}
     for model in models:
-        figures |= model.figures() if model is not None else {}
+        figures |= model.figures()
     return figures
 
 
 def _windows(app: web.Application) -> Windows:
     """The figures of all workers, this one's up to now."""
-    app[EVENTS].publish(**told(app[METER], app.get(MODEL), app.get(EMBEDDINGS)))
+    app[EVENTS].publish(**told(app[METER], app[MODELS].values()))
     return app[EVENTS].figures()
 
 
@@ -223,14 +191,6 @@ class _Collector:
         }
         for name, help_text in counters.items():
             yield core.CounterMetricFamily(f"chatkit_log_{name}", help_text, value=workers[name])
-        if MODEL in self._app:
-            yield core.GaugeMetricFamily(
-                "chatkit_llm_breakers_open",
-                "Workers that leave the language model alone because it kept failing.",
-                value=workers["llm_open"],
-            )
-            for name, help_text in _LLM_COUNTS.items():
-                yield core.CounterMetricFamily(f"chatkit_llm_{name}", help_text, value=workers[f"llm_{name}"])
-        if EMBEDDINGS in self._app:
-            yield from embedding_figures.families(workers)
+        for kind in self._app[MODELS]:
+            yield from model_figures.families(kind, workers)
         yield core.InfoMetricFamily("chatkit", "The server.", value={"version": VERSION})

@@ -87,8 +87,8 @@ class Embeddings:
         return {
             "embedding_calls": tally.calls,
             "embedding_failures": tally.failures,
-            "embedding_hits": tally.hits,
-            "embedding_misses": tally.misses,
+            "embedding_cache_hits": tally.hits,
+            "embedding_cache_misses": tally.misses,
             "embedding_open": self.breaker.state != "closed",
         }
 

@@ -329,9 +329,9 @@ def test_a_question_that_was_asked_lately_is_not_asked_again_and_both_languages_
         "workers_open": 0,
         "calls": 1,
         "failures": 0,
-        "hits": 3,
-        "misses": 1,
-        "hit_rate_percent": 75.0,
+        "cache_hits": 3,
+        "cache_misses": 1,
+        "cache_hit_rate_percent": 75.0,
     }
     text = exchange(server.address, request_bytes("GET", "/metrics", {"Accept": "text/plain"})).body.decode()
     samples = dict(line.split(" ") for line in text.splitlines() if line.startswith("chatkit_embedding"))
@@ -339,7 +339,7 @@ def test_a_question_that_was_asked_lately_is_not_asked_again_and_both_languages_
         "chatkit_embedding_breakers_open": 0,
         **{
             f"chatkit_embedding_{name}_total": figures[name]
-            for name in ("calls", "failures", "hits", "misses")
+            for name in ("calls", "failures", "cache_hits", "cache_misses")
         },
     }
 
@@ -349,7 +349,7 @@ def test_two_workers_answer_with_one_sum_that_outlives_them(tmp_path: Path, endp
         for number in range(12):
             assert ask(server, f"{QUESTION} {number}")["sources"]
         until(lambda: get(server, "/metrics")["embeddings"]["calls"] == 12)
-        assert {get(server, "/metrics")["embeddings"]["misses"] for _ in range(6)} == {12}
+        assert {get(server, "/metrics")["embeddings"]["cache_misses"] for _ in range(6)} == {12}
         assert len(server.events("embeddings_missing")) == 0
         server.stop()
         server.start()
