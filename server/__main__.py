@@ -218,17 +218,19 @@ async def _ingest(settings: Settings, paths: list[Path], *, if_empty: bool, anew
     from .chat.ingest import ingest, is_empty
     from .chat.progress import showing
     from .store import migrate
-    from .store.engine import Store
+    from .store.engine import Store, StoreUnavailable
 
     with opening_database():
         await migrate.upgrade(settings.database_url)
         store = Store(settings.database_url, patient=True)
+    again = "What was ingested is kept. Does another program write, or is the disk full? Run the same command again to go on."
     try:
-        if if_empty and not await is_empty(store):
-            return 0
-        with showing() as on_progress:
-            report = await ingest(store, paths, on_progress=on_progress)
-        embedded = await _embed(settings, store, anew=anew)
+        with step("go on ingesting", again, StoreUnavailable):
+            if if_empty and not await is_empty(store):
+                return 0
+            with showing() as on_progress:
+                report = await ingest(store, paths, on_progress=on_progress)
+            embedded = await _embed(settings, store, anew=anew)
     finally:
         await store.close()
     return 1 if report.failures or not embedded else 0

@@ -1,8 +1,10 @@
 """An ingest on a terminal shows a bar and what failed; elsewhere its events on standard error say it all."""
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import orjson
@@ -11,7 +13,7 @@ from server.chat.ingest import ingest
 from server.chat.progress import showing
 from server.store.engine import Store
 from tests.embedding_endpoint import embeds
-from tests.harness import ROOT, clean_environment
+from tests.harness import ROOT, ServerProcess, clean_environment
 from tests.model_endpoint import refuses, serving
 from tests.server.chat.documents import library
 
@@ -88,6 +90,22 @@ def test_a_terminal_shows_how_many_passages_were_embedded_and_what_to_do_when_th
         assert b"Embedded: 3 new, 0 known." in shown
         assert b'"event"' not in shown
         assert b"sk-hide" not in shown
+
+
+def test_a_database_that_somebody_else_writes_ends_an_ingest_with_what_to_do(tmp_path: Path) -> None:
+    project = ServerProcess(tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text("# Page\n\nThe first text.\n")
+    assert project.command("server", "ingest", "page.md").returncode == 0
+    page.write_text("# Page\n\nAnother text.\n")
+    with closing(sqlite3.connect(tmp_path / "var" / "chatkit.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        done = project.command("server", "ingest", "page.md")
+    assert done.returncode == 78
+    told = [orjson.loads(line) for line in done.stderr.splitlines()]
+    assert (told[-1]["event"], told[-1]["what"]) == ("start_failed", "go on ingesting")
+    assert "Run the same command again" in told[-1]["fix"]
+    assert project.command("server", "ingest", "page.md").returncode == 0
 
 
 def test_elsewhere_every_line_is_an_event(store: Store, tmp_path: Path) -> None:
