@@ -60,6 +60,32 @@ CALM_SECONDS = 5.0
 """An overload has ended when nothing was refused for so long."""
 
 
+class _GoingOn:
+    """The requests for one kind of work that are being served."""
+
+    def __init__(self) -> None:
+        # By identity: aiohttp's requests cannot be in a set.
+        self._coming: dict[int, web.Request] = {}
+        self._come: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._coming) + len(self._come)
+
+    def add(self, request: web.Request) -> None:
+        self._coming[id(request)] = request
+
+    def remove(self, request: web.Request) -> None:
+        if self._coming.pop(id(request), None) is None:
+            self._come.remove(id(request))
+
+    def have_come(self) -> int:
+        """Of how many all of the body is here. Each is looked at until it is, and not again: this is asked at every refusal."""
+        for key in [key for key, request in self._coming.items() if request.content.is_eof()]:
+            del self._coming[key]
+            self._come.add(key)
+        return len(self._come)
+
+
 class Overload:
     """Knows what is going on, and what is too much. `at_once` says how many of each kind of work may; one not named may always."""
 
@@ -69,8 +95,7 @@ class Overload:
         self._lag = lag
         self._at_once = at_once
         self._clock = clock
-        # By identity: aiohttp's requests cannot be in a set.
-        self._going_on: dict[Work, dict[int, web.Request]] = {work: {} for work in at_once}
+        self._going_on = {work: _GoingOn() for work in at_once}
         self._late = False
         self._shed = 0
         self._began = self._last = 0.0
@@ -89,15 +114,15 @@ class Overload:
         going_on = self._going_on[work]
 
         async def admitted(request: web.Request) -> web.StreamResponse:
-            if len(going_on) >= at_once and self._have_come(work) >= at_once:
+            if len(going_on) >= at_once and going_on.have_come() >= at_once:
                 raise self._refusal(work, "inflight")
             if work is Work.CHAT and self._is_late():
                 raise self._refusal(work, "loop_lag")
-            going_on[id(request)] = request
+            going_on.add(request)
             try:
                 return await handler(request)
             finally:
-                del going_on[id(request)]
+                going_on.remove(request)
 
         return admitted
 
@@ -112,10 +137,6 @@ class Overload:
         self._late = self._lag.lasting_ms > (LAG_ENDS_MS if self._late else LAG_BEGINS_MS)
         return self._late
 
-    def _have_come(self, work: Work) -> int:
-        """Of how many that are going on all of the body is here."""
-        return sum(request.content.is_eof() for request in self._going_on[work].values())
-
     def _refusal(self, work: Work, reason: str) -> ServiceUnavailable:
         self._last = self._clock()
         if not self._shed:
@@ -124,7 +145,7 @@ class Overload:
                 "overload_began",
                 work=work.value,
                 reason=reason,
-                inflight=self._have_come(work),
+                inflight=self._going_on[work].have_come(),
                 loop_lag_ms=self._lag.lasting_ms,
             )
         self._shed += 1
