@@ -8,13 +8,14 @@ another process.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
 from pipeline.context import measure
-from server.dependencies import Outcome, State, tell_of_call, tell_of_state
+from server.dependencies import State, tell_of_state
 
 from .breaker import Breaker, Tolerance
 from .completions import BadPiece
@@ -23,6 +24,7 @@ from .endpoint import EMBEDDINGS, Endpoint, Model
 from .failures import CIRCUIT_OPEN, LLMBadResponse, LLMCutOff, LLMFailure, LLMUnavailable
 from .patience import Call, Patience
 from .retries import wait_before
+from .telling import milliseconds, state_of, tell, tell_failed
 
 if TYPE_CHECKING:
     import aiohttp
@@ -46,8 +48,6 @@ REMEMBERED = 1_000
 ANSWER_BYTES = 64 << 10
 """What an answer may have beside its vectors."""
 
-Asks = Literal["embed_question", "embed_passages"]
-
 
 @dataclass(slots=True)
 class Tally:
@@ -69,17 +69,15 @@ class Embeddings:
         self.model = model
         self.seconds = seconds
         self.tally = Tally()
-        self.breaker = Breaker(tolerance, changed=_changed)
+        self.breaker = Breaker(tolerance, changed=partial(tell_of_state, NAME))
         self._endpoint = Endpoint(model, EMBEDDINGS, min(seconds, CONNECT_SECONDS))
         # By the question alone: an `Embeddings` has one model for life.
         self._remembered: LRUCache[str, Vector] = LRUCache(REMEMBERED)
 
     @property
     def state(self) -> State:
-        """`connected`, `disconnected` while the breaker is not closed, and `unknown` before the model has ever answered."""
-        if self.breaker.state != "closed":
-            return "disconnected"
-        return "connected" if self.breaker.ever_answered else "unknown"
+        """How it is, as far as this process knows."""
+        return state_of(self.breaker)
 
     def figures(self) -> Mapping[str, float]:
         """What this process publishes of the model, by the names of `pipeline.figures.file.PUBLISHED`."""
@@ -124,13 +122,13 @@ class Embeddings:
                 self.tally.failures += 1
                 if not failure.ours:
                     attempt.failed(failure.status, failure.retry_after or 0.0)
-                _tell_failed(call, "embed_question", failure)
+                tell_failed(NAME, "embed_question", call, failure)
                 raise
             finally:
-                measure(embedding_ms=_ms(call.waited))
+                measure(embedding_ms=milliseconds(call.waited))
             attempt.succeeded()
         if call.waited > SLOW_SECONDS:
-            _tell(call, "embed_question", "slow", None)
+            tell(NAME, "embed_question", call, "slow", None)
         self._remembered[question] = vector
         return vector
 
@@ -147,12 +145,12 @@ class Embeddings:
                     failure, call.retries, most=INGEST_RETRIES, longest=INGEST_LONGEST_SECONDS
                 )
                 if seconds is None:
-                    _tell_failed(call, "embed_passages", failure)
+                    tell_failed(NAME, "embed_passages", call, failure)
                     raise
                 call.failed_with = failure.status
             else:
                 if call.retries:
-                    _tell(call, "embed_passages", "retried", call.failed_with)
+                    tell(NAME, "embed_passages", call, "retried", call.failed_with)
                 return embedded
             await asyncio.sleep(seconds)
             call.retries += 1
@@ -187,28 +185,3 @@ async def _read(response: "aiohttp.ClientResponse", most: int) -> bytes:
     except aiohttp.ClientError:
         raise LLMCutOff("CUT_OFF") from None
     return bytes(body)
-
-
-def _changed(*, connected: bool, reason: str) -> None:
-    tell_of_state(NAME, connected=connected, reason=reason)
-
-
-def _tell_failed(call: Call, operation: Asks, failure: LLMFailure) -> None:
-    _tell(call, operation, "failed", failure.status, failure=failure.name, upstream_code=failure.code)
-
-
-def _tell(call: Call, operation: Asks, outcome: Outcome, status: str | None, **more: str | None) -> None:
-    tell_of_call(
-        NAME,
-        operation,
-        outcome,
-        status=status,
-        duration_ms=_ms(call.waited),
-        upstream_request_id=call.upstream_request_id,
-        retries=call.retries,
-        **more,
-    )
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1e3, 3)

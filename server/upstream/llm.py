@@ -9,10 +9,11 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.context import measure, note
-from server.dependencies import Outcome, State, tell_of_call, tell_of_state
+from server.dependencies import State, tell_of_state
 
 from .breaker import Attempt, Breaker, Tolerance
 from .completions import Message, Piece, request_body
@@ -22,6 +23,7 @@ from .memory import Memory
 from .patience import Call, Patience
 from .retries import wait_before
 from .stream import pieces
+from .telling import milliseconds, state_of, tell, tell_failed
 
 if TYPE_CHECKING:
     import aiohttp
@@ -56,16 +58,14 @@ class LLM:
         self.model = model
         self.memory = Memory(0, 0) if memory is None else memory
         self.tally = Tally()
-        self.breaker = Breaker(tolerance, changed=_changed)
+        self.breaker = Breaker(tolerance, changed=partial(tell_of_state, NAME))
         self._patience = patience
         self._endpoint = Endpoint(model, CHAT_COMPLETIONS, patience.connect)
 
     @property
     def state(self) -> State:
-        """`connected`, `disconnected` while the breaker is not closed, and `unknown` before the model has ever answered."""
-        if self.breaker.state != "closed":
-            return "disconnected"
-        return "connected" if self.breaker.ever_answered else "unknown"
+        """How it is, as far as this process knows."""
+        return state_of(self.breaker)
 
     def figures(self) -> Mapping[str, float]:
         """What this process publishes of the model, by the names of `pipeline.figures.file.PUBLISHED`."""
@@ -104,7 +104,7 @@ class LLM:
                 self.tally.failures += 1
                 if not failure.ours:
                     attempt.failed(failure.status, failure.retry_after or 0.0)
-                _tell_failed(call, failure)
+                tell_failed(NAME, OPERATION, call, failure)
                 raise
             else:
                 attempt.succeeded()
@@ -142,42 +142,17 @@ class LLM:
             self.tally.retries += 1
 
 
-def _changed(*, connected: bool, reason: str) -> None:
-    tell_of_state(NAME, connected=connected, reason=reason)
-
-
-def _tell_failed(call: Call, failure: LLMFailure) -> None:
-    _tell(call, "failed", failure.status, failure=failure.name, upstream_code=failure.code)
-
-
 def _tell_ended(call: Call) -> None:
     if call.retries:
-        _tell(call, "retried", call.failed_with)
+        tell(NAME, OPERATION, call, "retried", call.failed_with)
     elif (call.first_token or 0.0) > SLOW_SECONDS:
-        _tell(call, "slow", None)
-
-
-def _tell(call: Call, outcome: Outcome, status: str | None, **more: str | None) -> None:
-    tell_of_call(
-        NAME,
-        OPERATION,
-        outcome,
-        status=status,
-        duration_ms=_ms(call.waited),
-        upstream_request_id=call.upstream_request_id,
-        retries=call.retries,
-        **more,
-    )
+        tell(NAME, OPERATION, call, "slow", None)
 
 
 def _note(call: Call) -> None:
     """What the request's own event says of the call."""
-    measure(llm_ms=_ms(call.waited), llm_retries=call.retries)
+    measure(llm_ms=milliseconds(call.waited), llm_retries=call.retries)
     if call.first_token is not None:
-        note(llm_first_token_ms=_ms(call.first_token))
+        note(llm_first_token_ms=milliseconds(call.first_token))
     if call.upstream_request_id is not None:
         note(upstream_request_id=call.upstream_request_id)
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1e3, 3)
