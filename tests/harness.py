@@ -18,10 +18,9 @@ import pytest
 from pipeline.reading.reader import lines
 from tests.shared import IN_CI
 from tests.system import which
+from tests.waiting import ENOUGH_SECONDS, until
 
 ROOT = Path(__file__).parents[1]
-START_SECONDS = 30
-STOP_SECONDS = 30
 
 Event = dict[str, Any]
 
@@ -102,7 +101,7 @@ class ServerProcess:
                 stderr=stderr,
                 start_new_session=True,  # so that `kill` reaches its workers too
             )
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + ENOUGH_SECONDS
         while time.monotonic() < deadline:
             said = self.stderr.read_bytes()[seen:]
             for line in said.splitlines():
@@ -113,20 +112,20 @@ class ServerProcess:
                 raise AssertionError(f"the server ended with {self.process.returncode}: {said.decode()}")
             time.sleep(0.01)
         self.kill()
-        raise AssertionError(f"the server did not start in {START_SECONDS} s: {self.stderr.read_text()}")
+        raise AssertionError(f"the server did not start in {ENOUGH_SECONDS:.0f} s: {self.stderr.read_text()}")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to stop; its exit status."""
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(STOP_SECONDS)
+        return self.process.wait(ENOUGH_SECONDS)
 
     def kill(self) -> None:
         """`kill -9`."""
         if self.process is not None and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(STOP_SECONDS)
+            self.process.wait(ENOUGH_SECONDS)
 
     def damage_database(self) -> None:
         """Write over it while it is open.
@@ -154,14 +153,14 @@ class ServerProcess:
                 found.append(event)
         return found
 
-    def wait_for(self, name: str, count: int = 1, seconds: float = 10, **fields: Any) -> list[Event]:
+    def wait_for(self, name: str, count: int = 1, **fields: Any) -> list[Event]:
         """The same, when there are at least `count` of them."""
-        deadline = time.monotonic() + seconds
-        while len(found := self.events(name, **fields)) < count:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"{len(found)} of {count} {name} events with {fields} after {seconds} s")
-            time.sleep(0.02)
-        return found
+
+        def enough() -> list[Event] | None:
+            found = self.events(name, **fields)
+            return found if len(found) >= count else None
+
+        return until(enough, f"{count} {name} events with {fields}")
 
 
 def with_documents(folder: Path, documents: Path) -> None:
@@ -201,7 +200,7 @@ class Answer:
         return json.loads(self.body)
 
 
-def exchange(address: tuple[str, int], request: bytes, seconds: float = 10) -> Answer:
+def exchange(address: tuple[str, int], request: bytes, seconds: float = ENOUGH_SECONDS) -> Answer:
     """Send `request` over a new connection and read until the server closes it."""
     with socket.create_connection(address, timeout=seconds) as connection:
         connection.sendall(request)

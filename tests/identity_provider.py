@@ -23,6 +23,8 @@ from aiohttp import web
 from joserfc import jws
 from joserfc.jwk import Key, KeySet, RSAKey
 
+from tests.waiting import ENOUGH_SECONDS
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Claims = dict[str, Any]
 
@@ -103,7 +105,7 @@ class IdentityProvider:
 
     def start(self) -> "IdentityProvider":
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(ENOUGH_SECONDS)
         return self
 
     def stop(self) -> None:

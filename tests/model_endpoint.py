@@ -18,10 +18,12 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from tests.waiting import ENOUGH_SECONDS
+
 Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 UPSTREAM_ID = "req_upstream-7"
-STALL_SECONDS = 60.0
+STALL_SECONDS = 600.0
 """As good as for ever: no test waits so long, and no server is kept from its end for longer."""
 
 
@@ -100,7 +102,7 @@ def serving() -> Iterator[ModelEndpoint]:
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), name="model-endpoint")
     thread.start()
     try:
-        assert ready.wait(10)
+        assert ready.wait(ENOUGH_SECONDS)
         yield endpoint
     finally:
         loop.call_soon_threadsafe(stop.set)

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from tests.harness import clean_environment, free_port, needs
+from tests.waiting import ENOUGH_SECONDS
 
 ROLE = "chatkit"
 PASSWORD = "not-in-any-log-7Qx"
-SECONDS = 60
 
 _QUICK = {
     "fsync": "off",
@@ -65,7 +65,7 @@ class Postgres:
                 stderr=told,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + ENOUGH_SECONDS
         while not self._answers():
             if self._process.poll() is not None and not self._is_in_use():
                 raise AssertionError((self.folder / "server.log").read_text())
@@ -91,7 +91,7 @@ class Postgres:
         """Stop it: at once, but in order. SIGQUIT stops it without any order, SIGKILL without its own doing."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
-            self._process.wait(SECONDS)
+            self._process.wait(ENOUGH_SECONDS)
 
     def signal_all(self, number: signal.Signals) -> None:
         """Send a signal to every process of it: SIGSTOP makes it hang, SIGCONT go on, SIGKILL end."""
@@ -101,7 +101,7 @@ class Postgres:
             with suppress(ProcessLookupError):  # it has ended meanwhile
                 os.kill(backend, number)
         if number is signal.SIGKILL:
-            self._process.wait(SECONDS)
+            self._process.wait(ENOUGH_SECONDS)
 
     def _backends(self) -> list[int]:
         """Its other processes: each has a process group of its own."""
@@ -160,7 +160,7 @@ class Postgres:
             env=clean_environment(),
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=ENOUGH_SECONDS,
             check=False,
         )
         if done.returncode != 0:

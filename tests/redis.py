@@ -10,8 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.harness import free_port, needs
-
-START_SECONDS = 15
+from tests.waiting import ENOUGH_SECONDS
 
 
 class RedisProcess:
@@ -46,7 +45,7 @@ class RedisProcess:
             str(self._folder / "redis.log"),
         ]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + ENOUGH_SECONDS
         while True:
             with suppress(OSError):
                 if self.ask("PING") == "+PONG":
@@ -59,7 +58,7 @@ class RedisProcess:
         """`kill -9`."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(START_SECONDS)
+            self._process.wait(ENOUGH_SECONDS)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -73,7 +72,7 @@ class RedisProcess:
 
     def ask(self, *command: str) -> str:
         """What it answers to `command`, as the protocol has it (https://redis.io/docs/latest/develop/reference/protocol-spec/)."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=ENOUGH_SECONDS) as connection:
             connection.sendall(" ".join(command).encode() + b"\r\nQUIT\r\n")
             received = b""
             while chunk := connection.recv(65536):

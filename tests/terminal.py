@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.harness import clean_environment
+from tests.waiting import ENOUGH_SECONDS
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def serving_on_a_terminal(folder: Path) -> Iterator[Callable[[bytes], bytes]]:
     try:
         yield shown_until
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(ENOUGH_SECONDS) == 0
     finally:
         process.kill()
         process.wait()

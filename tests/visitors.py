@@ -5,11 +5,11 @@ import email.policy
 import json
 import re
 import secrets
-import time
 from email.message import EmailMessage
 from typing import Any
 
 from tests.harness import Answer, ServerProcess, exchange, request_bytes
+from tests.waiting import until
 
 LINK = re.compile(r"https?://\S+#chatkit-sign-in=(ckv_[A-Za-z0-9_-]{43})")
 
@@ -83,12 +83,9 @@ def text_of(letter: EmailMessage) -> str:
     return str(part.get_content())
 
 
-def link_token(server: ServerProcess, address: str, seconds: float = 10) -> str:
+def link_token(server: ServerProcess, address: str) -> str:
     """The token in the newest letter to `address`, once it is there. A letter is used once."""
-    deadline = time.monotonic() + seconds
-    while not (found := letters(server, address)):
-        assert time.monotonic() < deadline, f"no letter to {address}"
-        time.sleep(0.02)
+    found = until(lambda: letters(server, address), f"a letter to {address}")
     link = LINK.search(text_of(found[-1]))
     assert link is not None, text_of(found[-1])
     return link[1]

@@ -177,7 +177,7 @@ class Sanitiser:
         """At most two: more of them would be a fence."""
         tildes = _TILDES.match(text, start)
         assert tildes is not None
-        if not final and tildes.end() == len(text):
+        if not final and tildes[0] == "~" and tildes.end() == len(text):
             return None
         return tildes.end(), "" if self._last == "~" else self._parted(tildes[0][:2])
 

@@ -2,8 +2,7 @@
 
 import json
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
@@ -12,6 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, e
 from tests.browser.lossy import Lossy, lossy
 from tests.browser.visiting import ask, part
 from tests.harness import ServerProcess
+from tests.waiting import until
 
 QUESTION = "What does the heartbeat say?"
 EMAIL = "visitor@example.com"
@@ -21,14 +21,6 @@ EMAIL = "visitor@example.com"
 def way(asked: ServerProcess) -> Iterator[Lossy]:
     with lossy(asked.address) as way:
         yield way
-
-
-def until(check: Callable[[], bool]) -> None:
-    """Wait until `check` holds."""
-    deadline = time.monotonic() + 10
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def answered(page: Page) -> str:

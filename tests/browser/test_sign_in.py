@@ -3,7 +3,6 @@
 import email
 import email.policy
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.visiting import ask, part
 from tests.harness import ServerProcess, running, with_documents
+from tests.waiting import until
 
 EMAIL = "visitor@example.com"
 SECONDS = 15
@@ -27,12 +27,11 @@ def site(tmp_path: Path, documents: Path) -> Iterator[ServerProcess]:
 
 def link_in_letter(site: ServerProcess, number: int = 1) -> str:
     """The link in the newest of so many letters."""
-    deadline = time.monotonic() + SECONDS
-    while len(letters := sorted((site.folder / "var" / "mail").glob("[!.]*.eml"))) < number:
-        assert time.monotonic() < deadline, "no letter came"
-        time.sleep(0.05)
+    folder = site.folder / "var" / "mail"
+    until(lambda: len(list(folder.glob("[!.]*.eml"))) >= number, f"letter {number} has come")
     letter = email.message_from_bytes(
-        max(letters, key=lambda path: path.stat().st_mtime_ns).read_bytes(), policy=email.policy.default
+        max(folder.glob("[!.]*.eml"), key=lambda path: path.stat().st_mtime_ns).read_bytes(),
+        policy=email.policy.default,
     )
     text = letter.get_body(("plain",))
     assert text is not None

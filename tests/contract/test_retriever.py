@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from server.chat.embed import embed
 from server.chat.hybrid import HybridRetriever
-from server.chat.retrieval import FullTextRetriever, Retriever
+from server.chat.retrieval import SEARCHED_TERMS, FullTextRetriever, Retriever
 from server.chat.vectors import Vectors
 from server.clock import wall_clock
 from server.store import chat as documents
@@ -329,8 +329,15 @@ async def test_a_question_of_2000_characters_stays_quick(
     words = [f"{chr(97 + number % 26)}{number}" for number in range(400)]
     for number in range(40):
         await add(f"d{number}", [("D", "", " ".join(words[part : part + 120])) for part in range(0, 250, 5)])
-    question = " ".join(words)[:2_000]
-    await retriever.search(question, 5)
-    started = perf_counter()
-    assert len(await retriever.search(question, 5)) == 5
-    assert perf_counter() - started < 0.5
+
+    async def least(question: str) -> float:
+        """Seconds: the least of five, which is the one that others disturbed least."""
+        taken = []
+        for _ in range(5):
+            started = perf_counter()
+            assert len(await retriever.search(question, 5)) == 5
+            taken.append(perf_counter() - started)
+        return min(taken)
+
+    # It has four hundred words, and what is looked for is the rarest two dozen of them.
+    assert await least(" ".join(words)[:2_000]) < 8 * await least(" ".join(words[:SEARCHED_TERMS]))

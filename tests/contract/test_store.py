@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +20,7 @@ from server.store.texts import REPLACEMENT
 from tests.databases import Databases
 from tests.reading_log import events
 from tests.shared import naughty_strings
+from tests.waiting import ENOUGH_SECONDS
 
 if TYPE_CHECKING:
     from tests.postgres import Postgres
@@ -103,7 +103,7 @@ async def test_a_cancelled_write_leaves_nothing_behind_and_no_lock(store: Store)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    async with asyncio.timeout(10), store.writing("test") as connection:
+    async with asyncio.timeout(ENOUGH_SECONDS), store.writing("test") as connection:
         assert (await connection.execute(select(notes.c.text))).scalar_one() == "before"
         await connection.execute(notes.update().values(text="after"))
 
@@ -116,7 +116,7 @@ async def test_uses_that_are_cancelled_at_any_moment_leave_every_connection_fit(
                 await asyncio.sleep(moment % 3 * 0.0005)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(ENOUGH_SECONDS):
         before = await count(store)
         await asyncio.gather(*(add(store) for _ in range(12)))
         assert await count(store) == before + 12
@@ -298,9 +298,7 @@ async def test_a_document_is_kept_replaced_and_removed_whole(database: Store) ->
 
 async def test_a_document_without_passages_and_one_with_thousands_are_kept(database: Store) -> None:
     await documents.replace(database, _document("none", "first", passages=0))
-    started = perf_counter()
     await documents.replace(database, _document("many", "first", passages=2_000))
-    assert perf_counter() - started < 20
     assert await documents.count(database) == 2
     assert len(await _passages(database)) == 2_000
 

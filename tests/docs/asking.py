@@ -6,8 +6,9 @@ import urllib.error
 import urllib.request
 
 from tests.harness import ServerProcess
+from tests.waiting import ENOUGH_SECONDS, until
 
-WELL_SECONDS = 15
+WELL_SECONDS = ENOUGH_SECONDS
 """How long a fault may take to show, and a server to be well again."""
 
 
@@ -21,7 +22,7 @@ def ask(server: ServerProcess, path: str, method: str, body: bytes | None = None
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(server.url + path, data=body, headers=named, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=ENOUGH_SECONDS) as answer:
             return bytes(answer.read())
     except urllib.error.HTTPError as refused:
         with refused:
@@ -41,18 +42,15 @@ def reasons(server: ServerProcess) -> list[str]:
 
 def until_counted(server: ServerProcess, requests: int) -> None:
     """Until so many requests have their event, which follows the answer."""
-    deadline = time.monotonic() + WELL_SECONDS
-    while json.loads(get(server, "/metrics"))["total_requests"] < requests:
-        assert time.monotonic() < deadline, "a request has no event"
-        time.sleep(0.01)
+    until(
+        lambda: json.loads(get(server, "/metrics"))["total_requests"] >= requests,
+        f"{requests} requests have their events",
+    )
 
 
 def until_unready(server: ServerProcess, reason: str) -> None:
     """Until it says that it is not ready for that reason."""
-    deadline = time.monotonic() + WELL_SECONDS
-    while not any(found.startswith(reason) for found in reasons(server)):
-        assert time.monotonic() < deadline, f"the fault did not show as {reason}: {reasons(server)}"
-        time.sleep(0.1)
+    until(lambda: any(found.startswith(reason) for found in reasons(server)), f"the fault shows as {reason}")
 
 
 def until_ready(server: ServerProcess) -> None:

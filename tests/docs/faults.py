@@ -21,7 +21,6 @@ from threading import Thread
 
 from pipeline.segments import MAX_LIVE, live_segments
 from tests.docs.asking import (
-    WELL_SECONDS,
     ask,
     ask_question,
     get,
@@ -37,6 +36,7 @@ from tests.model_endpoint import ModelEndpoint, refuses, serving
 from tests.postgres import Postgres
 from tests.redis import redis_running
 from tests.visitors import Visitor, link_token
+from tests.waiting import until
 
 QUOTED = "7d3f2b1c-8a4e-4c55-9d0e-2f6f1b9a3c10"
 """The Reference ID that a visitor quotes."""
@@ -346,10 +346,10 @@ def mailbox_unknown(server: ServerProcess) -> Iterator[None]:
         mailbox.does = {"rcpt": "550 5.1.1 No such mailbox"}
         _ask_for_a_letter(server)
         server.wait_for("email_given_up")
-        deadline = time.monotonic() + WELL_SECONDS
-        while json.loads(get(server, "/metrics"))["mail"]["waiting"]:
-            assert time.monotonic() < deadline, "a letter that was given up still waits"
-            time.sleep(0.1)
+        until(
+            lambda: not json.loads(get(server, "/metrics"))["mail"]["waiting"],
+            "a letter that was given up waits no more",
+        )
         yield
 
 
@@ -385,10 +385,7 @@ def postgresql_locked(server: ServerProcess) -> Iterator[None]:
         waits = "SELECT count(*) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"
         asks = Thread(target=_ask_until, args=(server, held))
         asks.start()
-        deadline = time.monotonic() + WELL_SECONDS
-        while database.psql(waits) == "0":
-            assert time.monotonic() < deadline, "nobody waits for the lock"
-            time.sleep(0.02)
+        until(lambda: database.psql(waits) != "0", "somebody waits for the lock")
         yield
         held.kill()
         held.wait()

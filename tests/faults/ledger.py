@@ -17,6 +17,7 @@ from pipeline.reading.reader import lines
 from pipeline.segments import live_segments
 from tests.faults.emitter import ENTRY
 from tests.harness import ROOT, clean_environment
+from tests.waiting import ENOUGH_SECONDS
 
 LONG = os.environ.get("FAULTS") == "long"
 """Whether this is `make faults`, which breaks things hundreds of times; `make test` does it a few times."""
@@ -104,7 +105,7 @@ class Emitter:
         if self.process.poll() is None:
             self.send(signal.SIGKILL)
 
-    def entries(self, seconds: float = 60) -> list[Entry]:
+    def entries(self, seconds: float = ENOUGH_SECONDS) -> list[Entry]:
         """Wait for its end; its whole ledger."""
         if not self._ledger.closed:
             self.read_for(seconds)
@@ -112,7 +113,7 @@ class Emitter:
             self._ledger.close()
         return self._entries()
 
-    def acknowledged(self, seconds: float = 60) -> list[int]:
+    def acknowledged(self, seconds: float = ENOUGH_SECONDS) -> list[int]:
         """Wait for its end; the numbers that it acknowledged."""
         return [number for number, _ in self.entries(seconds) if number > 0]
 
@@ -125,7 +126,7 @@ class Emitter:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        self.process.wait(30)
+        self.process.wait(ENOUGH_SECONDS)
         self._ledger.close()
         if self.process.stderr is not None:
             self.process.stderr.close()

@@ -12,6 +12,7 @@ from tests.faults.disks import filled, tmpfs
 from tests.faults.ledger import Emitter, judged, times
 from tests.faults.load import under_load
 from tests.harness import exchange, request_bytes, running
+from tests.waiting import ENOUGH_SECONDS
 
 NOISE_MS = 10
 """What a percentile may differ by for no reason but the machine's."""
@@ -24,7 +25,7 @@ def errors_in(log: Path) -> int:
 
 def until_resumed(log: Path, meanwhile: Callable[[float], None] = time.sleep) -> None:
     """Until the log says that it is written again."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + ENOUGH_SECONDS
     while not any(b'"log_write_resumed"' in segment.read_bytes() for segment in live_segments(log)):
         assert time.monotonic() < deadline, "it is not written again"
         meanwhile(0.1)

@@ -15,6 +15,7 @@ from tests.faults.disks import Disk, new_disk
 from tests.faults.ledger import times
 from tests.faults.load import under_load
 from tests.harness import ServerProcess, exchange, request_bytes, running
+from tests.waiting import ENOUGH_SECONDS, until
 
 LAG_MS = 100
 MEMORY_BYTES = 20 << 20
@@ -113,12 +114,9 @@ def test_a_stop_ends_though_the_disk_hangs_and_the_next_start_has_it_all(tmp_pat
         ids = asked(server, 20, "before")
         with disk.hanging():
             ids += asked(server, 20, "hung")
-            began = time.monotonic()
             server.process.send_signal(signal.SIGTERM)
-            while state_of(server) != "Z":
-                assert time.monotonic() - began < 10
-                time.sleep(0.05)
-        assert server.process.wait(10) == 1
+            until(lambda: state_of(server) == "Z", "it has ended though the disk hangs")
+        assert server.process.wait(ENOUGH_SECONDS) == 1
     finally:
         server.kill()
     told = [json.loads(line)["event"] for line in server.stderr.read_bytes().splitlines()]

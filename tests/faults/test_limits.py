@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.faults.ledger import Emitter, judged, times
 from tests.faults.load import under_load
 from tests.harness import exchange, request_bytes, running
+from tests.waiting import until
 
 FLOOD = 20
 """Events a second that an exhausted resource may cause, beside those of requests."""
@@ -28,9 +29,7 @@ def cgroup(kind: str, limit_file: str, limit: str) -> Iterator[Path]:
         (group / limit_file).write_text(limit)
         yield group
     finally:
-        deadline = time.monotonic() + 10
-        while (group / "cgroup.procs").read_text() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: not (group / "cgroup.procs").read_text(), "all who were in it have ended")
         group.rmdir()
 
 
@@ -55,10 +54,7 @@ def test_with_no_file_to_be_had_the_log_goes_on_and_is_not_flooded(tmp_path: Pat
         seconds = time.monotonic() - began
         stack.close()
         limit_files(server.process.pid, 1024)
-        deadline = time.monotonic() + 10
-        while exchange(server.address, request_bytes("GET", "/health/ready")).status != 200:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        until(lambda: exchange(server.address, request_bytes("GET", "/health/ready")).status == 200)
         assert server.stop() == 0
         found = server.events()
     noise = [event for event in found if event["event"] not in {"http_request", "segment_opened"}]
@@ -139,7 +135,7 @@ def test_a_process_that_was_stopped_raises_no_alarm(tmp_path: Path) -> None:
             finally:
                 server.process.send_signal(signal.SIGCONT)
             time.sleep(1.5)
-        server.wait_for("heartbeat", seconds=15)
+        server.wait_for("heartbeat")
         assert server.stop() == 0
         found = server.events()
     assert set(load.statuses()) == {("/nowhere", 404), ("/health/ready", 200)}

@@ -9,6 +9,7 @@ import pytest
 
 from tests.faults.load import under_load
 from tests.harness import running
+from tests.waiting import ENOUGH_SECONDS
 
 
 def test_the_same_harness_sees_what_an_end_without_a_stop_and_a_ring_loses(tmp_path: Path) -> None:
@@ -35,7 +36,7 @@ def test_a_stop_at_peak_loses_nothing(tmp_path: Path, signals: int, segment_byte
         for _ in range(signals):
             server.process.send_signal(signal.SIGTERM)
             time.sleep(0.2)
-        assert server.process.wait(20) == 0
+        assert server.process.wait(ENOUGH_SECONDS) == 0
         for load in loads:
             load.stop()
         found = server.events()

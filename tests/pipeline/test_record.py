@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pipeline import record
 from pipeline.record import LINE_LIMIT, encode
-from tests.pipeline.cost import least
+from tests.cost import least
 from tests.shared import naughty_strings
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.redact import REDACTED, redacted, redacted_fields, scrub, secret_name
-from tests.pipeline.cost import least
+from tests.cost import least
 
 SECRET = "hunter2hunter2hunter2"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"

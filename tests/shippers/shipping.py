@@ -9,13 +9,13 @@ import signal
 import socketserver
 import subprocess
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from tests.harness import ROOT, clean_environment, needs
+from tests.waiting import until
 
 CONFIGURATIONS = ROOT / "config" / "shippers"
 SHIPPED = {"folder": "/srv/chatkit/var/log", "host": "logs.example.com", "port": "5170"}
@@ -139,19 +139,16 @@ class Shipper(ABC):
 
     def wait_for_words(self, pattern: str, words: str) -> None:
         """Wait until one of its files says `words`."""
-        deadline = time.monotonic() + SECONDS
-        while not any(words in file.read_text("latin-1") for file in self.folder.glob(pattern)):
-            assert time.monotonic() < deadline, words
-            time.sleep(0.01)
+        until(lambda: any(words in file.read_text("latin-1") for file in self.folder.glob(pattern)), words)
 
     def reload(self) -> None:
         """Look at configuration and folder anew, as soon as it can be told to: before that, SIGHUP would end it."""
         assert self._process is not None
         status = Path(f"/proc/{self._process.pid}/status")
-        deadline = time.monotonic() + SECONDS
-        while not int(re.findall(r"SigCgt:\s*(\w+)", status.read_text())[0], 16) & 1 << signal.SIGHUP - 1:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(
+            lambda: int(re.findall(r"SigCgt:\s*(\w+)", status.read_text())[0], 16) & 1 << signal.SIGHUP - 1,
+            "it takes SIGHUP for a request",
+        )
         self._process.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:

@@ -24,6 +24,7 @@ from pipeline.figures import file as figures
 from pipeline.figures.file import CELLS, ERRORS, SIZE, Page, Reading, Slice, others
 from pipeline.figures.own_file import FiguresFile
 from pipeline.figures.windows import Totals, Windows
+from tests.waiting import ENOUGH_SECONDS
 
 
 def observation(number: int) -> Observation:
@@ -109,7 +110,7 @@ def run_until_killed(folder: Path, how: str, seconds: float) -> int:
     process.kill()
     with process.stdout:
         last = max(map(int, process.stdout.read().split()), default=0)
-    assert process.wait(10) == -signal.SIGKILL
+    assert process.wait(ENOUGH_SECONDS) == -signal.SIGKILL
     return last
 
 

@@ -21,6 +21,7 @@ from pipeline.reading.reader import last_start, lines
 from pipeline.record import encode
 from pipeline.segments import live_segments, segment_name
 from tests.harness import clean_environment
+from tests.waiting import ENOUGH_SECONDS
 
 
 def event(
@@ -54,7 +55,7 @@ def pipeline(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[byte
         [sys.executable, "-m", "pipeline", *arguments, "--log-dir", str(folder)],
         env=clean_environment(),
         capture_output=True,
-        timeout=30,
+        timeout=ENOUGH_SECONDS,
         check=False,
     )
 
@@ -163,7 +164,7 @@ def on_a_terminal(folder: Path, *arguments: str) -> str:
             break
         drawn += chunk
     os.close(master)
-    assert process.wait(20) == 0
+    assert process.wait(ENOUGH_SECONDS) == 0
     return drawn.decode()
 
 
@@ -226,7 +227,7 @@ def test_tail_follows_over_rotations_and_waits_for_whole_lines(tmp_path: Path) -
         file.write(event(4))
     seen.append(json.loads(process.stdout.readline())["seq"])
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 130
+    assert process.wait(ENOUGH_SECONDS) == 130
     process.stdout.close()
     assert seen == [1, 2, 3, 4]
 
@@ -238,7 +239,7 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
         shell=True,
         env=clean_environment(),
         capture_output=True,
-        timeout=30,
+        timeout=ENOUGH_SECONDS,
         check=False,
     )
     assert done.stdout.count(b"\n") == 1

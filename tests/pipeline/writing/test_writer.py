@@ -19,6 +19,7 @@ from pipeline.segments import live_segments
 from pipeline.writing.reserve import Reserve
 from pipeline.writing.stream import Rotation, Segments
 from tests.pipeline.conftest import Read
+from tests.waiting import ENOUGH_SECONDS
 
 
 @pytest.fixture(autouse=True)
@@ -174,7 +175,7 @@ async def test_a_disk_that_never_answers_does_not_hold_up_the_end(
 ) -> None:
     disk = HungDisk(events._writer._segments)
     log.info("test_counted", n=1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(ENOUGH_SECONDS):
         assert not await events.close(seconds=0.2)
     assert json.loads(capsysbinary.readouterr().err)["event"] == "log_closed_early"
     disk.let_go.set()
@@ -223,7 +224,7 @@ async def test_whoever_waits_for_a_hung_disk_at_a_close_is_told_that_it_is_in_va
     try:
         assert not await events.close(0.2)
         with pytest.raises(NotDurable):
-            await asyncio.wait_for(waiting, 5)
+            await waiting
     finally:
         disk.let_go.set()
         await disk.close()

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import hmac
 import json
-import time
 from typing import Any
 
 import pytest
@@ -254,11 +253,3 @@ def test_whatever_one_claim_is_the_answer_is_yes_or_no(name: str, value: Any) ->
     except NotVouched:
         return
     assert name in {"nbf", "tid", "exp", "iat", "sub"} or claims[name] == GOOD.get(name)
-
-
-def test_it_takes_less_time_than_anybody_notices() -> None:
-    token = signed(GOOD, OURS)
-    began = time.perf_counter()
-    for _ in range(50):
-        verified(token, KEYS, EXPECTED)
-    assert time.perf_counter() - began < 5

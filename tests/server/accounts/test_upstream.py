@@ -1,7 +1,6 @@
 """What an identity provider sends is bounded in every way, and what fails is told by its name and the provider's own ID."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -106,12 +105,10 @@ async def test_an_answer_that_is_none_makes_the_provider_unavailable(
     status: str,
 ) -> None:
     identity_provider.broken["/token"] = handler
-    began = time.monotonic()
     with pytest.raises(ProviderUnavailable) as error:
         await upstream.ask(
             Asked("oidc", "token", f"{identity_provider.url}/token", {"code": "c0de"}), as_it_is
         )
-    assert time.monotonic() - began < 10
     assert error.value.retry_after
     (event,) = written
     assert (event["event"], event["dependency"], event["operation"]) == (

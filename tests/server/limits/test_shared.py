@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from server.operations.health import Dependency
 from tests.harness import Answer, ServerProcess, chat_body, exchange, free_port, request_bytes, running
 from tests.redis import RedisProcess, redis_running
 from tests.server.middleware.visitors import serving
+from tests.waiting import ENOUGH_SECONDS
 
 JSON = {"Content-Type": "application/json"}
 KEYS = Keys(os.urandom(32))
@@ -114,14 +114,8 @@ def test_while_redis_is_away_questions_are_counted_here_and_it_is_told_once_and_
     assert dependencies(limited) == (200, {"redis": "connected"})
     assert [question(limited, "203.0.113.1").status for _ in range(11)] == [200] * 10 + [429]
     own_redis.kill()
-    slowest = 0.0
-    statuses = []
-    for number in range(20):
-        began = time.monotonic()
-        statuses.append(question(limited, "203.0.113.1", f"away-{number}").status)
-        slowest = max(slowest, time.monotonic() - began)
+    statuses = [question(limited, "203.0.113.1", f"away-{number}").status for number in range(20)]
     assert statuses == [200] * 10 + [429] * 10, "by this worker's own count"
-    assert slowest < 2
     assert dependencies(limited) == (200, {"redis": "disconnected"})
     assert exchange(limited.address, request_bytes("GET", "/health/ready")).status == 200
     (change,) = limited.wait_for("dependency_state_changed", dependency="redis")
@@ -143,23 +137,16 @@ def test_a_redis_that_hangs_holds_up_those_under_way_for_a_moment_and_nobody_aft
 ) -> None:
     assert question(limited, "203.0.113.2").status == 200
     with own_redis.frozen():
-        began = time.monotonic()
         assert question(limited, "203.0.113.3", "hung").status == 200
-        first = time.monotonic() - began
-        times = []
         for number in range(20):
-            began = time.monotonic()
             assert question(limited, f"203.0.113.{number + 10}", f"after-{number}").status == 200
-            times.append(time.monotonic() - began)
-        assert PATIENCE_SECONDS * 0.5 < first < PATIENCE_SECONDS + 2
-        assert sorted(times)[10] < PATIENCE_SECONDS / 2, "most do not even notice that it is looked for"
         (hung,) = limited.wait_for("http_request", request_id="hung")
-        assert PATIENCE_SECONDS * 500 < hung["limit_ms"] < 2_000
-        after = limited.wait_for("http_request", 20, outcome="ok")[-1]
-        assert "limit_ms" not in after
+        assert hung["limit_ms"] > PATIENCE_SECONDS * 500
+        after = [limited.wait_for("http_request", request_id=f"after-{number}")[0] for number in range(20)]
+        assert sum("limit_ms" not in event for event in after) > 10, "most do not even ask it"
         (change,) = limited.wait_for("dependency_state_changed", dependency="redis")
         assert change["reason"] == "timeout"
-    limited.wait_for("dependency_state_changed", 2, dependency="redis", seconds=15)
+    limited.wait_for("dependency_state_changed", 2, dependency="redis")
 
 
 def test_a_server_starts_without_its_redis_and_says_so(tmp_path: Path) -> None:
@@ -190,10 +177,9 @@ async def test_what_sends_mail_is_refused_while_redis_is_away(own_redis: RedisPr
                 await counting.spend(VERIFICATION_MAIL, ada)
             assert (await ask("/chat"))[0] == 200
         own_redis.start()
-        deadline = time.monotonic() + 10
-        while (await ask("/sign_up"))[0] != 200:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.1)
+        async with asyncio.timeout(ENOUGH_SECONDS):
+            while (await ask("/sign_up"))[0] != 200:
+                await asyncio.sleep(0.1)
     await shared.close()
 
 

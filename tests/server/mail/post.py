@@ -12,6 +12,7 @@ from server.mail.smtp import MailServer, Server
 from server.store.engine import Store
 from server.store.tables import outbox
 from tests.mailbox import Mailbox
+from tests.waiting import ENOUGH_SECONDS
 
 SENDER = "chat@example.com"
 
@@ -75,9 +76,9 @@ class Post:
         async with self.store.reading("test") as connection:
             return [tuple(row) for row in await connection.execute(outbox.select())]
 
-    async def until_empty(self, seconds: float = 20) -> None:
+    async def until_empty(self) -> None:
         """Wait until every letter is sent or given up."""
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(ENOUGH_SECONDS):
             while await self.rows():
                 await asyncio.sleep(0.01)
 
@@ -90,11 +91,4 @@ async def running(*outboxes: Outbox) -> AsyncIterator[None]:
         yield
     finally:
         await asyncio.gather(*(outbox.stop(5) for outbox in outboxes))
-        await asyncio.wait_for(asyncio.gather(*tasks), 10)
-
-
-async def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    """Wait for what must become true."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
+        await asyncio.wait_for(asyncio.gather(*tasks), ENOUGH_SECONDS)

@@ -19,7 +19,8 @@ from server.store import sqlite
 from server.store.engine import StoreUnavailable
 from tests.mailbox import DROP, STALL, Mailbox
 from tests.reading_log import events
-from tests.server.mail.post import Clock, Post, running, until
+from tests.server.mail.post import Clock, Post, running
+from tests.waiting import soon
 
 only_sqlite = pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 """For what is true of a file that one can lock or read."""
@@ -85,7 +86,7 @@ async def test_a_kind_that_only_a_newer_version_knows_waits_for_it(post: Post, m
     with events() as written:
         async with running(older):
             await post.put(post.outbox(), "Hello")
-            await until(lambda: named(written, "email_delayed"))
+            await soon(lambda: named(written, "email_delayed"))
         assert named(written, "email_delayed")[0]["reason"] == "UnknownKind"
         assert mailbox.received == []
         async with running(post.outbox()):
@@ -101,7 +102,7 @@ async def test_a_letter_that_nobody_wants_any_more_is_dropped(post: Post, mailbo
     with events() as written:
         async with running(outbox):
             await post.put(outbox, "Hello")
-            await until(lambda: named(written, "email_dropped"))
+            await soon(lambda: named(written, "email_dropped"))
     assert mailbox.received == []
     assert post.reached == []
     assert await post.rows() == []
@@ -113,7 +114,7 @@ async def test_a_letter_that_is_refused_for_good_is_given_up_at_once(post: Post,
     with events() as written:
         async with running(outbox):
             await post.put(outbox, "Hello")
-            await until(lambda: named(written, "email_given_up"))
+            await soon(lambda: named(written, "email_given_up"))
     (given_up,) = named(written, "email_given_up")
     assert given_up["level"] == "ERROR"
     assert (given_up["stage"], given_up["status"]) == ("recipient", "550 5.1.1")
@@ -140,7 +141,7 @@ async def test_a_letter_is_tried_ever_less_often_and_given_up_after_hours(
             attempts = 0
             while not named(written, "email_given_up"):
                 attempts += 1
-                await until(lambda attempts=attempts: len(told_of(written)) == attempts)  # type: ignore[misc]
+                await soon(lambda attempts=attempts: len(told_of(written)) == attempts)  # type: ignore[misc]
                 clock.now += told_of(written)[-1].get("next_attempt_seconds", 0) + 0.1
     waits = [event["next_attempt_seconds"] for event in named(written, "email_delayed")]
     assert waits[0] <= 5
@@ -165,7 +166,7 @@ async def test_a_mail_server_that_comes_back_gets_every_letter_at_once(
             await post.put(outbox, *subjects)
             for _ in range(5):  # one at a time finds that it is still down
                 before = len(named(written, "email_delayed"))
-                await until(lambda before=before: len(named(written, "email_delayed")) > before)  # type: ignore[misc]
+                await soon(lambda before=before: len(named(written, "email_delayed")) > before)  # type: ignore[misc]
                 clock.now += 61
             attempts = len(named(written, "email_delayed"))
             assert attempts < AT_ONCE + 8
@@ -190,7 +191,7 @@ async def test_the_first_letter_that_goes_through_brings_forward_what_was_put_of
         async with running(outbox):
             await post.put(outbox, "Old")
             for attempts in range(1, 9):
-                await until(lambda attempts=attempts: len(told_of(written)) == attempts)  # type: ignore[misc]
+                await soon(lambda attempts=attempts: len(told_of(written)) == attempts)  # type: ignore[misc]
                 clock.now += 0 if attempts == 8 else told_of(written)[-1]["next_attempt_seconds"] + 61
             assert told_of(written)[-1]["next_attempt_seconds"] >= 300
             mailbox.does = {}
@@ -216,15 +217,15 @@ async def test_a_mail_server_that_is_down_is_asked_ever_less_often(
     assert len(await post.rows()) == 200
 
 
-async def test_a_restart_tries_at_once_what_was_put_off(post: Post, mailbox: Mailbox) -> None:
+async def test_a_restart_tries_at_once_what_was_put_off(post: Post, mailbox: Mailbox, clock: Clock) -> None:
     mailbox.does = {"mail": "550 5.7.1 Not your address"}
     with events() as written:
-        async with running(post.outbox()):
-            await post.put(post.outbox(), "Hello")
-            await until(lambda: named(written, "email_delayed"))
+        async with running(post.outbox(clock=clock)):
+            await post.put(post.outbox(clock=clock), "Hello")
+            await soon(lambda: named(written, "email_delayed"))
     mailbox.does = {}  # as when FROM_EMAIL was corrected
-    async with running(post.outbox()):
-        await post.until_empty(seconds=2)  # sooner than it was put off to
+    async with running(post.outbox(clock=clock)):
+        await post.until_empty()  # and the clock stands still: nobody waits for what it was put off to
     assert mailbox.subjects == ["Hello"]
 
 
@@ -234,7 +235,7 @@ async def test_several_outboxes_send_each_letter_once(post: Post, mailbox: Mailb
     async with running(*outboxes):
         for start in range(0, 200, 20):
             await post.put(outboxes[start % 4], *subjects[start : start + 20])
-        await post.until_empty(60)
+        await post.until_empty()
     assert sorted(mailbox.subjects) == sorted(subjects)
 
 
@@ -270,7 +271,7 @@ async def test_a_letter_being_sent_is_left_alone_until_its_lease_ends(
     stuck = post.outbox(clock=clock)
     async with running(stuck):
         await post.put(stuck, "Hello")
-        await until(lambda: mailbox.stalled)
+        await soon(lambda: mailbox.stalled)
         mailbox.does = {}
         other = post.outbox(clock=clock)
         async with running(other):
@@ -309,12 +310,12 @@ async def test_a_stop_lets_what_is_being_sent_end_and_gives_the_rest_back(
     outbox = post.outbox()
     task = asyncio.create_task(outbox.run())
     await post.put(outbox, "Hello")
-    await until(lambda: mailbox.stalled)
+    await soon(lambda: mailbox.stalled)
     await outbox.stop(0.2)
-    await asyncio.wait_for(task, 5)
+    await task
     mailbox.does = {}
     async with running(post.outbox()):
-        await post.until_empty(seconds=5)  # no lease has to end
+        await post.until_empty()  # no lease has to end, which would take longer
     assert mailbox.subjects == ["Hello"]
 
 
@@ -328,7 +329,7 @@ async def test_a_letter_that_is_nearly_sent_is_sent_before_the_stop(post: Post, 
     outbox = post.outbox(composers={"verification": compose})
     task = asyncio.create_task(outbox.run())
     await post.put(outbox, "First", "Second", "Third", "Fourth", "Fifth")
-    await until(lambda: len(outbox._sending) == AT_ONCE)
+    await soon(lambda: len(outbox._sending) == AT_ONCE)
     stopping = asyncio.create_task(outbox.stop(10))
     await asyncio.sleep(0.05)
     going_on.set()
@@ -349,7 +350,7 @@ async def test_what_was_sent_while_the_database_was_locked_is_sent_once(
     with events() as written:
         async with running(outbox):
             await post.put(outbox, "Hello")
-            await until(lambda: named(written, "dependency_call"))
+            await soon(lambda: named(written, "dependency_call"))
             other.execute("ROLLBACK")
             await post.until_empty()
     other.close()
@@ -381,7 +382,7 @@ async def test_a_composer_with_a_bug_is_told_and_tried_again(
         async with running(outbox):
             await post.put(outbox, "Hello")
             for count in (1, 2):
-                await until(lambda count=count: len(named(written, "email_delayed")) == count)  # type: ignore[misc]
+                await soon(lambda count=count: len(named(written, "email_delayed")) == count)  # type: ignore[misc]
                 clock.now += 11
             await post.until_empty()
     assert mailbox.subjects == ["Hello"]
@@ -402,10 +403,10 @@ async def test_a_bug_of_the_carriers_costs_no_letter(post: Post, mailbox: Mailbo
         broken = post.outbox(Broken())
         async with running(broken):
             await post.put(broken, "Hello")
-            await until(lambda: named(written, "email_delayed"))
+            await soon(lambda: named(written, "email_delayed"))
     assert named(written, "mail_failed")[0]["exception_type"] == "ZeroDivisionError"
     async with running(post.outbox()):
-        await post.until_empty(5)
+        await post.until_empty()
 
 
 async def test_an_outbox_outlives_a_table_that_is_gone(post: Post, mailbox: Mailbox) -> None:
@@ -415,7 +416,7 @@ async def test_an_outbox_outlives_a_table_that_is_gone(post: Post, mailbox: Mail
         async with post.store.writing("test") as connection:
             await connection.exec_driver_sql("ALTER TABLE outbox RENAME TO elsewhere")
         with events() as written:
-            await until(lambda: named(written, "mail_failed"))
+            await soon(lambda: named(written, "mail_failed"))
         async with post.store.writing("test") as connection:
             await connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO outbox")
         await post.put(outbox, "Hello")
@@ -429,10 +430,10 @@ async def test_a_clock_that_is_set_back_holds_nothing_up(post: Post, mailbox: Ma
     with events() as written:
         async with running(outbox):
             await post.put(outbox, "Hello")
-            await until(lambda: named(written, "email_delayed"))
+            await soon(lambda: named(written, "email_delayed"))
             mailbox.does = {}
             clock.now -= 86_400
-            await until(lambda: outbox._quiet_until <= clock.now + 60)
+            await soon(lambda: outbox._quiet_until <= clock.now + 60)
             clock.now += 61
             await post.until_empty()
     assert mailbox.subjects == ["Hello"]
@@ -445,7 +446,7 @@ async def test_neither_database_nor_log_holds_a_link(post: Post, mailbox: Mailbo
     with events() as written:
         async with running(outbox):
             await post.put(outbox, "Hello", "Again")
-            await until(lambda: len(named(written, "email_delayed")) == 2)
+            await soon(lambda: len(named(written, "email_delayed")) == 2)
             on_disk = everything_in(file_of(post).parent)
             mailbox.does = {}
             clock.now += 6

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 from tests.harness import ROOT, clean_environment
 from tests.mailbox import STALL, Mailbox
-from tests.server.mail.post import Post, until
+from tests.server.mail.post import Post
+from tests.waiting import ENOUGH_SECONDS, soon
 
 LEASE_SECONDS = 2.0
 
@@ -32,14 +33,14 @@ def worker(post: Post) -> Iterator["subprocess.Popen[bytes]"]:
         yield process
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(ENOUGH_SECONDS)
 
 
 async def test_three_processes_send_each_letter_once(post: Post, mailbox: Mailbox) -> None:
     subjects = [f"Letter {number}" for number in range(200)]
     await post.put(post.outbox(), *subjects)
     with worker(post), worker(post), worker(post):
-        await post.until_empty(60)
+        await post.until_empty()
     assert sorted(mailbox.subjects) == sorted(subjects)
 
 
@@ -50,12 +51,12 @@ async def test_the_letters_of_a_killed_process_are_sent_when_its_lease_ends(
     subjects = [f"Letter {number}" for number in range(10)]
     await post.put(post.outbox(), *subjects)
     with worker(post) as first:
-        await until(lambda: mailbox.stalled >= 4)
+        await soon(lambda: mailbox.stalled >= 4)
         first.kill()
     assert mailbox.received == []
     mailbox.does = {}
     with worker(post):
-        await post.until_empty(60)
+        await post.until_empty()
     assert sorted(mailbox.subjects) == sorted(subjects)
 
 
@@ -66,10 +67,10 @@ async def test_a_kill_after_the_mail_servers_answer_sends_a_letter_twice_and_nev
     await post.put(post.outbox(), *subjects)
     for kills in range(1, 6):
         with worker(post) as process:
-            await until(lambda kills=kills: len(mailbox.received) >= 8 * kills)  # type: ignore[misc]
+            await soon(lambda kills=kills: len(mailbox.received) >= 8 * kills)  # type: ignore[misc]
             process.kill()
     with worker(post):
-        await post.until_empty(60)
+        await post.until_empty()
     assert set(mailbox.subjects) == set(subjects)
     # Whoever gets one twice can see that it is one.
     identities = {

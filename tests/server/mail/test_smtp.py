@@ -1,7 +1,6 @@
 """A mail server that misbehaves: what that means for a message, and for all others."""
 
 import asyncio
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,10 +43,8 @@ def plain(mailbox: Mailbox, *, step_seconds: float = 20, all_seconds: float = 60
 
 
 async def failure(carrier: MailServer, message: Message = LETTER) -> Undelivered:
-    started = time.monotonic()
     with pytest.raises(Undelivered) as error:
         await carrier.send(message)
-    assert time.monotonic() - started < 9
     assert "ada@" not in str(error.value)
     return error.value
 

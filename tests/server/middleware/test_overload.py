@@ -16,6 +16,7 @@ from server.limits.service import Limits
 from server.middleware.overload import CALM_SECONDS, LAG_BEGINS_MS, LAG_ENDS_MS, RETRY_SECONDS, Overload
 from tests.harness import chat_body, exchange, request_bytes, running
 from tests.server.middleware.visitors import serving
+from tests.waiting import until
 
 NO_LIMITS = Limits(MemoryLimiter(), enforced=False)
 JSON = {"Content-Type": "application/json"}
@@ -98,7 +99,7 @@ async def test_a_body_that_is_refused_is_not_waited_for() -> None:
         await asyncio.sleep(0.3)
         reader, writer = await asyncio.open_connection(*ask.address)
         writer.write(b"POST /chat HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
-        assert await asyncio.wait_for(reader.readline(), 1) == b"HTTP/1.1 503 Service Unavailable\r\n"
+        assert await reader.readline() == b"HTTP/1.1 503 Service Unavailable\r\n"
         assert not busy.done()
         writer.close()
         await busy
@@ -178,9 +179,8 @@ def test_a_server_whose_loop_is_held_up_sheds_questions_and_answers_probes(tmp_p
         for thread in threads:
             thread.start()
         try:
-            deadline = time.monotonic() + 20
             while (shed := exchange(server.address, question)).status != 503:
-                assert time.monotonic() < deadline
+                pass
             assert exchange(server.address, request_bytes("GET", "/health/live")).status == 200
             assert exchange(server.address, request_bytes("GET", "/metrics")).status == 200
         finally:
@@ -196,7 +196,5 @@ def test_a_server_whose_loop_is_held_up_sheds_questions_and_answers_probes(tmp_p
         assert (event["outcome"], event["status"], event["level"]) == ("shed", 503, "INFO")
         (began,) = server.wait_for("overload_began")
         assert began["reason"] == "loop_lag"
-        deadline = time.monotonic() + 20
-        while exchange(server.address, question).status != 200:
-            assert time.monotonic() < deadline
-        server.wait_for("overload_ended", seconds=15)
+        until(lambda: exchange(server.address, question).status == 200, "a question is answered")
+        server.wait_for("overload_ended")

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import ServerProcess, exchange, free_port, needs, request_bytes
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -52,12 +52,7 @@ def query(address: str, expression: str) -> list[dict[str, object]]:
 def test_prometheus_scrapes_the_figures(prometheus: str, server: ServerProcess) -> None:
     for _ in range(7):
         exchange(server.address, request_bytes("GET", "/"))
-    deadline = time.monotonic() + 30
-    found: list[dict[str, object]] = []
-    while time.monotonic() < deadline and not found:
-        found = query(prometheus, 'chatkit_requests_total{route="/"} == 7')
-        time.sleep(0.2)
-    assert len(found) == 1
+    assert len(until(lambda: query(prometheus, 'chatkit_requests_total{route="/"} == 7'))) == 1
     assert query(prometheus, "up{job='chatkit'} == 1") != []
     assert query(prometheus, 'chatkit_request_duration_seconds_bucket{route="/",le="+Inf"} == 7') != []
     # Prometheus asked in its own words and took the format that it prefers.

@@ -6,7 +6,6 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from time import perf_counter
 from typing import Any
 
 import asyncpg
@@ -20,6 +19,7 @@ from tests.harness import free_port, needs
 from tests.postgres import PASSWORD, ROLE, Postgres
 from tests.proxy import proxying
 from tests.reading_log import events
+from tests.waiting import ENOUGH_SECONDS
 
 
 @pytest.fixture
@@ -210,17 +210,16 @@ async def test_when_the_server_has_no_connection_left_it_is_unavailable(own: Pos
     await store.close()
 
 
-async def _until_well(store: Store, seconds: float = 20) -> None:
+async def _until_well(store: Store) -> None:
     """A database that has just come back takes a moment."""
-    deadline = perf_counter() + seconds
-    while True:
-        try:
-            await store.ping()
-        except StoreUnavailable:
-            assert perf_counter() < deadline
-            await asyncio.sleep(0.05)
-        else:
-            return
+    async with asyncio.timeout(ENOUGH_SECONDS):
+        while True:
+            try:
+                await store.ping()
+            except StoreUnavailable:
+                await asyncio.sleep(0.05)
+            else:
+                return
 
 
 async def test_a_database_of_another_encoding_is_refused_with_what_it_has_to_be(postgres: Postgres) -> None:
@@ -308,10 +307,8 @@ async def test_a_server_that_does_not_answer_any_more_is_given_up_and_found_agai
 
         await asyncio.gather(*(use() for _ in range(3)))
         proxy.stall()
-        started = perf_counter()
         with failing("TIMEOUT"):
             await use()
-        assert perf_counter() - started < 4
         proxy.flow()
         await use()
         await store.close()

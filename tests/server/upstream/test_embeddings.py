@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -86,7 +85,7 @@ async def test_the_request_carries_the_key_in_one_header_and_the_requests_id(
     ("behaviour", "failure", "status"),
     [
         (stalls(), "timeout", "TOTAL_TIMEOUT"),
-        (embeds(seconds=3), "timeout", "TOTAL_TIMEOUT"),
+        (embeds(seconds=60), "timeout", "TOTAL_TIMEOUT"),
         (refuses(401), "unavailable", "HTTP_401"),
         (refuses(429, Retry_After="30"), "unavailable", "HTTP_429"),
         (refuses(500), "unavailable", "HTTP_500"),
@@ -110,10 +109,8 @@ async def test_a_questions_failure_is_one_of_the_family_asked_once_and_told_once
 ) -> None:
     endpoint.embeds = behaviour
     embeddings = embedding()
-    began = perf_counter()
     name, told, logged = await failed(embeddings)
     assert (name, told) == (failure, status)
-    assert perf_counter() - began < 3
     assert len(endpoint.asked) == 1
     (call,) = [line for line in logged if line["event"] == "dependency_call"]
     assert (call["dependency"], call["operation"], call["outcome"]) == (

