@@ -34,7 +34,7 @@ from .steps import StepFailed, opening_database, step
 from .unsafe import Problem
 
 if TYPE_CHECKING:
-    from .app import Group
+    from .lifecycle import Group
     from .store.engine import Store
 
 EX_SOFTWARE = 70
@@ -157,7 +157,7 @@ def _run(work: Coroutine[Any, Any, int]) -> int:
 
 def _serve(settings: Settings, boot: str) -> int:
     """Serve until stopped: in this process, or in several that this one watches over."""
-    from .app import Group
+    from .lifecycle import Group
     from .parts import opening_log, prepare_database, secret_keys
 
     try:

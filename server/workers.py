@@ -19,8 +19,9 @@ from pipeline import bridge
 from pipeline.log import log, new_boot, standard_error
 
 from . import VERSION
-from .app import BACKLOG, Group, Server
+from .app import BACKLOG, Server
 from .connection import Runner
+from .lifecycle import Group
 from .parts import listening_step
 from .settings import Settings
 from .steps import StepFailed
@@ -53,7 +54,7 @@ class Worker(GunicornUVLoopWebWorker):
 
         async def serve() -> Runner:
             runner = await server.open()
-            if server.first:
+            if server.life.first:
                 parent.announce(server.listening)
             return runner
 

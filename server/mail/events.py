@@ -23,6 +23,11 @@ _FAILURE = {
 declare(
     [
         Event(
+            "mail_not_configured",
+            "WARNING",
+            "No mail can be sent: in production `SMTP_HOST` must name a mail server. Everything else works.",
+        ),
+        Event(
             "email_sent",
             "INFO",
             "A mail server has taken a letter. Whether it reaches its reader is that server's to tell.",

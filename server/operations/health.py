@@ -18,11 +18,10 @@ from pydantic import BaseModel
 from pipeline.eventlog import EventLog
 from server.answers import json_response
 from server.dependencies import State, tell_of_state
+from server.lifecycle import Life
 
 FRESH_SECONDS = 2.0
 PATIENCE_SECONDS = 0.4
-
-Phase = Literal["starting", "serving", "draining"]
 
 
 class Dependency:
@@ -75,7 +74,7 @@ class Dependency:
 
 
 class Health:
-    """The server's own account of itself. `phase` is set by who starts and stops it; `started` is of the monotonic clock.
+    """The server's own account of itself.
 
     `others` are dependencies without which it still serves, and `upstreams` say how they are when asked: their state is told and decides
     nothing.
@@ -85,12 +84,11 @@ class Health:
         self,
         database: Dependency,
         events: EventLog,
-        started: float,
+        life: Life,
         others: Sequence[Dependency] = (),
         upstreams: Mapping[str, Callable[[], State]] = MappingProxyType({}),
     ) -> None:
-        self.phase: Phase = "starting"
-        self.started = started
+        self._life = life
         self._database = database
         self._others = others
         self._events = events
@@ -99,7 +97,7 @@ class Health:
     @property
     def uptime_seconds(self) -> int:
         """Whole seconds since the start."""
-        return int(time.monotonic() - self.started)
+        return self._life.uptime_seconds
 
     async def database_connected(self) -> bool:
         """Whether the database answers."""
@@ -124,7 +122,7 @@ class Health:
 
     async def obstacles(self) -> list[str]:
         """Why no traffic should come here now; empty when it should."""
-        found: list[str] = [] if self.phase == "serving" else [self.phase]
+        found: list[str] = [] if self._life.phase == "serving" else [self._life.phase]
         status = self._events.status()
         if not self._events.running:
             found.append("log_writer_stopped")

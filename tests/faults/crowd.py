@@ -11,10 +11,9 @@ import asyncio
 import json
 import os
 import random
-import statistics
 import subprocess
 import sys
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -130,9 +129,9 @@ class Crowd:
 
 
 class Answers(list[Asked]):
-    """What became of a crowd, and how many seconds of a core the server spent on it."""
+    """What became of a crowd: for how many `seconds` it asked, and how many of a core the server spent on it."""
 
-    core_seconds = 0.0
+    seconds = core_seconds = 0.0
 
     @classmethod
     def to(cls, server: ServerProcess, loop: str, size: float, seconds: float) -> Self:
@@ -142,8 +141,15 @@ class Answers(list[Asked]):
         before = _core_seconds(server)
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=100)
         answers = cls(map(Asked.of, done.stdout.splitlines()))
+        answers.seconds = seconds
         answers.core_seconds = _core_seconds(server) - before
         return answers
+
+    def add(self, others: "Answers") -> None:
+        """And those of another crowd."""
+        self.extend(others)
+        self.seconds += others.seconds
+        self.core_seconds += others.core_seconds
 
     def times(self, status: int) -> list[float]:
         """How long those with that status took, in seconds, the quickest first."""
@@ -157,12 +163,9 @@ class Answers(list[Asked]):
         """Which part of the crowd heard something, an answer or when to come back, `within` so many seconds."""
         return sum(one.status in {200, 503} and one.seconds <= within for one in self) / len(self)
 
-    def goodput(self, since: int = 0) -> float:
-        """How many of them there were a second: the median of whole seconds, from `since` on."""
-        seconds = Counter(int(one.answered) for one in self.good())
-        return statistics.median(
-            seconds[second] for second in range(since, int(max(one.due for one in self)))
-        )
+    def goodput(self) -> float:
+        """How many of them there were a second."""
+        return len(self.good()) / self.seconds
 
     def core_goodput(self) -> float:
         """How many of them there were in a second of a core: what others do on this machine does not count."""

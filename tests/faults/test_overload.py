@@ -1,7 +1,8 @@
 """Five times the load it can carry: what it takes on it finishes in good time, the rest hears so at once, and soon all is normal.
 
 What is good is counted for a second of a core that the server had, because the crowd and whatever else runs here share the machine with
-it. The twin takes the bound away (`CHAT_INFLIGHT`): then everything is taken on, and most hear nothing while they still wait.
+it; and its peak is measured before each crowd, because a machine that is shared is not always as fast. The twin takes the bound away
+(`CHAT_INFLIGHT`): then everything is taken on, and most hear nothing while they still wait.
 """
 
 import statistics
@@ -17,11 +18,14 @@ import pytest
 from tests.faults.crowd import Answers
 from tests.faults.ledger import LONG, times
 from tests.harness import ServerProcess, exchange, request_bytes, running, with_documents
+from tests.waiting import until
 
 VISITORS = 16
 """So many at once give what the server can carry, and no queue to speak of."""
 TIMES = 5
-SECONDS = times(8, 60)
+ROUNDS = times(2, 4)
+PEAK_SECONDS = times(3, 6)
+CROWD_SECONDS = times(4, 15)
 NEARLY_ALL = 0.95 if LONG else 0.7
 """Of a crowd that is here for a few seconds many are late when the machine stands still for one; of a minute's crowd they are few."""
 
@@ -32,10 +36,13 @@ def folder(tmp_path: Path, documents: Path) -> Path:
     return tmp_path
 
 
+Probe = tuple[str, int, float]
+"""Path, status, seconds."""
+
+
 @contextmanager
-def watched(server: ServerProcess) -> Iterator[list[tuple[str, int, float]]]:
-    """Within the block somebody asks how the server is, ten times a second: path, status, seconds."""
-    seen: list[tuple[str, int, float]] = []
+def watched(server: ServerProcess, seen: list[Probe]) -> Iterator[None]:
+    """Within the block somebody asks how the server is, ten times a second, and notes it in `seen`."""
     ended = threading.Event()
 
     def watch() -> None:
@@ -48,7 +55,7 @@ def watched(server: ServerProcess) -> Iterator[list[tuple[str, int, float]]]:
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        yield seen
+        yield
     finally:
         ended.set()
         thread.join(30)
@@ -56,9 +63,12 @@ def watched(server: ServerProcess) -> Iterator[list[tuple[str, int, float]]]:
 
 def test_five_times_what_it_can_carry_is_carried_as_far_as_it_can_be(folder: Path) -> None:
     with running(folder, RATE_LIMITS="true", TRUSTED_PROXIES="127.0.0.1") as server:
-        peak = Answers.to(server, "visitors", VISITORS, times(3, 10))
-        with watched(server) as probes:
-            crowd = Answers.to(server, "rate", TIMES * peak.goodput(), SECONDS)
+        peak, crowd, probes = Answers(), Answers(), list[Probe]()
+        for _ in range(ROUNDS):
+            now = Answers.to(server, "visitors", VISITORS, PEAK_SECONDS)
+            with watched(server, probes):
+                crowd.add(Answers.to(server, "rate", TIMES * now.goodput(), CROWD_SECONDS))
+            peak.add(now)
         tell(peak, crowd)
         statuses = Counter(one.status for one in crowd)
         shed = crowd.times(503)
@@ -72,21 +82,20 @@ def test_five_times_what_it_can_carry_is_carried_as_far_as_it_can_be(folder: Pat
         assert {(path, status) for path, status, _ in probes} == {("/health", 200), ("/metrics", 200)}
         assert sorted(seconds for _, _, seconds in probes)[int(len(probes) * NEARLY_ALL)] < 1
 
-        # Ten seconds later: the end is told of, and who asks as often as can be carried is answered as ever.
-        (ended,) = server.wait_for("overload_ended")
+        # A little later: the end is told of, and who asks as often as can be carried is answered as ever.
         told = server.events("http_request", outcome="shed")
-        assert ended["shed"] == len(told) >= statuses[503] > 0
+        assert len(told) >= statuses[503] > 0
         assert {(event["status"], event["level"]) for event in told} == {(503, "INFO")}
-        (began,) = server.events("overload_began")
-        assert began["reason"] == "inflight"
+        until(lambda: sum(event["shed"] for event in server.events("overload_ended")) == len(told))
+        assert {event["reason"] for event in server.events("overload_began")} == {"inflight"}
         calm = Answers.to(server, "rate", 0.2 * peak.goodput(), 3)
         assert len(calm.good()) >= NEARLY_ALL * len(calm)
 
 
 def test_without_the_bound_few_hear_anything_in_time(folder: Path) -> None:
     with running(folder, RATE_LIMITS="true", TRUSTED_PROXIES="127.0.0.1", CHAT_INFLIGHT="1000000") as server:
-        peak = Answers.to(server, "visitors", VISITORS, times(3, 10))
-        crowd = Answers.to(server, "rate", TIMES * peak.goodput(), SECONDS)
+        peak = Answers.to(server, "visitors", VISITORS, PEAK_SECONDS)
+        crowd = Answers.to(server, "rate", TIMES * peak.goodput(), 2 * CROWD_SECONDS)
         tell(peak, crowd)
         assert crowd.heard() < 0.5
         assert len(crowd.good()) < 0.8 * len(crowd.times(200)), (
@@ -99,7 +108,7 @@ def tell(peak: Answers, crowd: Answers) -> None:
     answers, shed = crowd.times(200), crowd.times(503)
     share = crowd.core_goodput() / peak.core_goodput()
     print(
-        f"\n{peak.goodput():.0f}/s at its peak; {crowd.goodput(1):.0f}/s when {TIMES * peak.goodput():.0f}/s are asked,"
+        f"\n{peak.goodput():.0f}/s at its peak; {crowd.goodput():.0f}/s when {TIMES} times as many are asked,"
         f" {share:.0%} of the peak for a second of a core; {crowd.heard():.0%} heard something in time;"
         f" median of an answer {statistics.median(answers) * 1e3:.0f} ms,"
         f" of a refusal {statistics.median(shed or [0]) * 1e3:.0f} ms"

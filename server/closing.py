@@ -1,0 +1,43 @@
+"""What was opened is closed in the opposite order, and all of it in the time that a stop has."""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Awaitable, Callable
+
+LEAST_SECONDS = 1.0
+"""So long a step may take in any case, though the ones before it have used up the time."""
+
+
+class Closing:
+    """The steps of a stop, for which there are `seconds` in all. One that fails keeps no other from being taken."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._until = math.inf
+        self._steps = contextlib.AsyncExitStack()
+
+    def then(self, step: Callable[[], object], part: float | None = None) -> None:
+        """Something was opened, and `step`, a function or a coroutine's, closes it: before anything that was opened until now.
+
+        It may take that `part` of what is left; without one it sees to that itself.
+        """
+
+        async def take() -> None:
+            closing = step()
+            if not isinstance(closing, Awaitable):
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if part is None else self.left(part)):
+                    await closing
+
+        self._steps.push_async_callback(take)
+
+    def left(self, part: float = 1.0) -> float:
+        """How many seconds a step may take: that part of what is left, and a second in any case."""
+        return max(LEAST_SECONDS, (self._until - asyncio.get_running_loop().time()) * part)
+
+    async def close(self) -> None:
+        """Take every step, the last one that was given first. What one of them raised is raised in the end."""
+        self._until = asyncio.get_running_loop().time() + self._seconds
+        await self._steps.aclose()
