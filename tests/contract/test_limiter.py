@@ -17,6 +17,7 @@ from server.limits.policy import MINUTE, Policy, Rate
 from server.limits.redis import RedisLimiter
 from server.operations.health import Dependency
 from tests.redis import RedisProcess
+from tests.waiting import undisturbed
 
 Opened = AbstractAsyncContextManager[Limiter]
 
@@ -73,22 +74,25 @@ async def test_so_many_are_allowed_and_no_more(limiter: Limiter) -> None:
         (True, 3, 2), (True, 3, 1), (True, 3, 0), (False, 3, 0), (False, 3, 0),
     ]  # fmt: skip
     assert {(one.policy, one.kind) for one in decisions} == {(rule.name, "address")}
-    assert {one.seconds for one in decisions} <= {59, 60}
+    assert all(50 < one.seconds <= MINUTE for one in decisions)
 
 
 async def test_who_waits_as_long_as_told_is_let_in_and_who_does_not_is_not(limiter: Limiter) -> None:
-    rule, who = policy(Rate(2, 3)), key()
-    await limiter.hit(rule, who)
-    await asyncio.sleep(1.5)
-    await limiter.hit(rule, who)
-    refused = await limiter.hit(rule, who)
-    assert (refused.allowed, refused.seconds) == (False, 2)  # 1.5 of them, in whole seconds
-    await asyncio.sleep(1.0)
-    again = await limiter.hit(rule, who)
-    assert (again.allowed, again.seconds) == (False, 1)
-    await asyncio.sleep(again.seconds)
-    assert told(await limiter.hit(rule, who)) == (True, 2, 0)  # one place, not two: the window moves
-    assert not (await limiter.hit(rule, who)).allowed
+    async def attempt() -> None:
+        rule, who = policy(Rate(2, 3)), key()
+        await limiter.hit(rule, who)
+        await asyncio.sleep(1.5)
+        await limiter.hit(rule, who)
+        refused = await limiter.hit(rule, who)
+        assert (refused.allowed, refused.seconds) == (False, 2)  # 1.5 of them, in whole seconds
+        await asyncio.sleep(1.0)
+        again = await limiter.hit(rule, who)
+        assert (again.allowed, again.seconds) == (False, 1)
+        await asyncio.sleep(again.seconds)
+        assert told(await limiter.hit(rule, who)) == (True, 2, 0)  # one place, not two: the window moves
+        assert not (await limiter.hit(rule, who)).allowed
+
+    await undisturbed(attempt)
 
 
 async def test_there_is_no_edge_at_which_twice_as_many_get_through(limiter: Limiter) -> None:
@@ -126,16 +130,19 @@ async def test_every_key_must_have_room_and_what_is_refused_counts_for_none(limi
 
 
 async def test_every_rate_must_have_room_and_the_tightest_is_told_of(limiter: Limiter) -> None:
-    rule, who = policy(Rate(2, 1), Rate(3, MINUTE)), key()
-    assert told(await limiter.hit(rule, who)) == (True, 2, 1)
-    assert told(await limiter.hit(rule, who)) == (True, 2, 0)
-    short = await limiter.hit(rule, who)
-    assert (*told(short), short.seconds) == (False, 2, 0, 1)
-    await asyncio.sleep(1.05)
-    assert told(await limiter.hit(rule, who)) == (True, 3, 0)
-    long = await limiter.hit(rule, who)
-    assert told(long) == (False, 3, 0)
-    assert 55 <= long.seconds <= MINUTE
+    async def attempt() -> None:
+        rule, who = policy(Rate(2, 1), Rate(3, MINUTE)), key()
+        assert told(await limiter.hit(rule, who)) == (True, 2, 1)
+        assert told(await limiter.hit(rule, who)) == (True, 2, 0)
+        short = await limiter.hit(rule, who)
+        assert (*told(short), short.seconds) == (False, 2, 0, 1)
+        await asyncio.sleep(1.05)
+        assert told(await limiter.hit(rule, who)) == (True, 3, 0)
+        long = await limiter.hit(rule, who)
+        assert told(long) == (False, 3, 0)
+        assert 55 <= long.seconds <= MINUTE
+
+    await undisturbed(attempt)
 
 
 async def test_a_key_that_stands_for_many_is_allowed_as_many_times_as_much(limiter: Limiter) -> None:

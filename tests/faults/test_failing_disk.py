@@ -58,7 +58,7 @@ def with_writes_cut_short(tmp_path: Path, *options: str) -> tuple[list[int], Jud
     """No file may be longer than so much: each write there is short first, and then refused."""
     log = tmp_path / "log"
     with Emitter(
-        log, tmp_path / "state", "short", 1, "--seconds", "2", "--segment-bytes", "100000000", "--pause", "0.001",
+        log, tmp_path / "state", "short", 1, "--seconds", "4", "--segment-bytes", "100000000", "--pause", "0.001",
         "--ring-bytes", "70000", *options, under=("prlimit", "--fsize=6000000:6000000"),
     ) as emitter:  # fmt: skip
         entries = emitter.acknowledged()

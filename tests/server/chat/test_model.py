@@ -223,13 +223,28 @@ def test_a_model_that_fails_before_its_first_token_costs_only_its_words(
         (half_an_answer("Ask the log for"), "cut_off", "CUT_OFF"),
         (stalls_after(delta("Ask the log for ")), "timeout", "BETWEEN_TOKENS_TIMEOUT"),
         (sends(delta("Ask the log for "), b"data: garbage\n\n"), "bad_response", "BAD_JSON"),
-        (says("word " * 400, seconds=0.05), "timeout", "TOTAL_TIMEOUT"),
     ],
 )
 def test_a_model_that_fails_in_the_middle_ends_a_stream_with_an_error_and_is_replaced_where_nothing_was_shown(
     model_server: ServerProcess, endpoint: ModelEndpoint, behaviour: Behaviour, failure: str, status: str
 ) -> None:
     endpoint.usually = behaviour
+    fails_in_the_middle(model_server, endpoint, failure, status)
+
+
+def test_so_does_one_that_takes_too_long_in_all(
+    tmp_path: Path, documents: Path, endpoint: ModelEndpoint
+) -> None:
+    endpoint.usually = says("word " * 400, seconds=0.05)
+    patient = {"LLM_FIRST_TOKEN_SECONDS": "4", "LLM_BETWEEN_TOKENS_SECONDS": "4"}
+    with asking(tmp_path, documents, endpoint, **patient) as server:
+        fails_in_the_middle(server, endpoint, "timeout", "TOTAL_TIMEOUT")
+
+
+def fails_in_the_middle(
+    model_server: ServerProcess, endpoint: ModelEndpoint, failure: str, status: str
+) -> None:
+    """An answer is begun and not ended, and everybody hears the truth of it."""
     told = stream(model_server)
     assert told.text
     assert told.text.split()[0] in {"Ask", "word"}

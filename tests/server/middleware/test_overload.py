@@ -4,7 +4,6 @@ import asyncio
 import json
 import threading
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from server.limits.service import Limits
 from server.middleware.overload import CALM_SECONDS, LAG_BEGINS_MS, LAG_ENDS_MS, RETRY_SECONDS, Overload
 from tests.harness import chat_body, exchange, request_bytes, running
 from tests.server.middleware.visitors import serving
-from tests.waiting import until
+from tests.waiting import ENOUGH_SECONDS, until
 
 NO_LIMITS = Limits(MemoryLimiter(), enforced=False)
 JSON = {"Content-Type": "application/json"}
@@ -40,9 +39,10 @@ def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
 async def test_so_many_at_a_time_are_answered_and_the_rest_is_told_when_to_come_back() -> None:
     overload = Overload(LoopLag(), {Work.CHAT: 3})
     async with serving(NO_LIMITS, overload=overload) as ask:
-        answers = await asyncio.gather(*(ask("/chat", seconds=0.5) for _ in range(60)))
-        assert Counter(status for status, _ in answers) == {200: 3, 503: 57}
-        pauses = {int(headers["Retry-After"]) for status, headers in answers if status == 503}
+        async with ask.busy("/chat", "/chat", "/chat"):
+            answers = await asyncio.gather(*(ask("/chat") for _ in range(57)))
+        assert {status for status, _ in answers} == {503}
+        pauses = {int(headers["Retry-After"]) for _, headers in answers}
         first, last = RETRY_SECONDS
         assert pauses <= set(range(first, last + 1))
         assert len(pauses) > 2, "they do not all come back in the same second"
@@ -51,28 +51,19 @@ async def test_so_many_at_a_time_are_answered_and_the_rest_is_told_when_to_come_
 
 async def test_each_kind_of_work_has_its_own_room_and_what_has_no_bound_goes_on() -> None:
     overload = Overload(LoopLag(), {Work.CHAT: 1, Work.SAVE: 1})
-    async with serving(NO_LIMITS, overload=overload) as ask:
-        busy = [asyncio.create_task(ask(path, seconds=1)) for path in ("/chat", "/save")]
-        await asyncio.sleep(0.3)
-        assert [(await ask(path))[0] for path in ("/chat", "/save", "/other", "/free")] == [
-            503,
-            503,
-            200,
-            200,
-        ]
-        assert [(await task)[0] for task in busy] == [200, 200]
+    async with serving(NO_LIMITS, overload=overload) as ask, ask.busy("/chat", "/save"):
+        statuses = [(await ask(path))[0] for path in ("/chat", "/save", "/other", "/free")]
+    assert statuses == [503, 503, 200, 200]
 
 
 async def test_who_is_refused_has_used_nothing_up() -> None:
     overload = Overload(LoopLag(), {Work.CHAT: 1})
     async with serving(Limits(MemoryLimiter()), overload=overload) as ask:
-        busy = asyncio.create_task(ask("/chat", "1 ada", seconds=1))
-        await asyncio.sleep(0.3)
-        for _ in range(50):
-            status, headers = await ask("/chat", "1 bob")
-            assert status == 503
-            assert "RateLimit-Limit" not in headers
-        await busy
+        async with ask.busy("/chat", visitor="1 ada"):
+            for _ in range(50):
+                status, headers = await ask("/chat", "1 bob")
+                assert status == 503
+                assert "RateLimit-Limit" not in headers
         assert (await ask("/chat", "1 bob"))[1]["RateLimit-Remaining"] == "29"
 
 
@@ -94,21 +85,17 @@ async def test_who_has_not_sent_the_body_holds_no_place() -> None:
 
 async def test_a_body_that_is_refused_is_not_waited_for() -> None:
     overload = Overload(LoopLag(), {Work.CHAT: 1})
-    async with serving(NO_LIMITS, overload=overload) as ask:
-        busy = asyncio.create_task(ask("/chat", seconds=2))
-        await asyncio.sleep(0.3)
+    async with serving(NO_LIMITS, overload=overload) as ask, ask.busy("/chat"):
         reader, writer = await asyncio.open_connection(*ask.address)
         writer.write(b"POST /chat HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
         assert await reader.readline() == b"HTTP/1.1 503 Service Unavailable\r\n"
-        assert not busy.done()
         writer.close()
-        await busy
 
 
 async def test_a_handler_that_fails_gives_its_place_back() -> None:
     overload = Overload(LoopLag(), {Work.CHAT: 1})
     async with serving(NO_LIMITS, overload=overload) as ask:
-        assert [(await ask("/chat", seconds=-1))[0] for _ in range(3)] == [500] * 3
+        assert [(await ask("/chat", do="fail"))[0] for _ in range(3)] == [500] * 3
         assert (await ask("/chat"))[0] == 200
 
 
@@ -135,7 +122,7 @@ async def test_one_pause_of_the_machine_is_no_overload() -> None:
     watching = asyncio.create_task(lag.watch())
     await asyncio.sleep(0.35)
     time.sleep(0.6)  # noqa: ASYNC251 - the pause
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(ENOUGH_SECONDS):
         while lag.take_worst_ms() < LAG_BEGINS_MS:
             await asyncio.sleep(0)
     assert lag.lasting_ms < LAG_BEGINS_MS < lag.last_ms
@@ -145,9 +132,7 @@ async def test_one_pause_of_the_machine_is_no_overload() -> None:
 async def test_an_overload_is_two_events_however_many_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     overload = Overload(LoopLag(), {Work.CHAT: 1}, clock)
-    async with serving(NO_LIMITS, overload=overload) as ask:
-        busy = asyncio.create_task(ask("/chat", seconds=1))
-        await asyncio.sleep(0.3)
+    async with serving(NO_LIMITS, overload=overload) as ask, ask.busy("/chat"):
         for _ in range(30):
             await ask("/chat")
             clock.now += 0.1
@@ -163,7 +148,6 @@ async def test_an_overload_is_two_events_however_many_are_refused(capsys: pytest
         assert (ended["event"], ended["shed"], ended["seconds"]) == ("overload_ended", 30, 2.9)
         await ask("/chat")
         assert [event["event"] for event in told(capsys)] == ["overload_began"], "and the next is another"
-        await busy
 
 
 def test_a_server_whose_loop_is_held_up_sheds_questions_and_answers_probes(tmp_path: Path) -> None:

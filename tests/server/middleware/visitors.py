@@ -16,6 +16,7 @@ from server.limits.service import Limits
 from server.middleware import Addresses, Callers, Meter, Overload, around, checks, limits, security, started
 from server.middleware.security import Network
 from server.request import Exchange
+from tests.waiting import soon
 
 SECRET = b"a secret of this test"
 
@@ -27,12 +28,25 @@ def who(request: web.Request, served: Exchange) -> None:
         served.visitor = Visitor(name, Tier(int(tier)), f"session of {name}", 0)
 
 
+class Staying:
+    """Those who are served until `over` is set, and how many have begun."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.over = asyncio.Event()
+
+
+STAYING = web.AppKey("staying", Staying)
+
+
 async def fine(request: web.Request) -> web.StreamResponse:
-    """Answers when the body is there, or so many seconds later; fails when they are less than none."""
+    """Answers when the body is there; `X-Do: stay` is answered when those who stay may go, and `X-Do: fail` fails."""
     await request.read()
-    seconds = float(request.headers.get("X-Seconds", "0"))
-    assert seconds >= 0
-    await asyncio.sleep(seconds)
+    what = request.headers.get("X-Do")
+    assert what != "fail"
+    if what == "stay":
+        request.app[STAYING].begun += 1
+        await request.app[STAYING].over.wait()
     return json_response({"status": "fine"})
 
 
@@ -50,6 +64,7 @@ async def serving(
         guards.insert(0, overload.guard)
     checked = checks(security(addresses, https_only=False), who, guards=guards)
     app = web.Application()
+    staying = app[STAYING] = Staying()
     app.on_response_prepare.append(started)
     for work in (*Work, None):
         path = "/free" if work is None else f"/{work}"
@@ -60,7 +75,7 @@ async def serving(
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]
         async with ClientSession(f"http://{host}:{port}") as session:
-            yield Asking(session, (host, port))
+            yield Asking(session, (host, port), staying)
     finally:
         await runner.cleanup()
 
@@ -68,19 +83,29 @@ async def serving(
 class Asking:
     """Asks that application."""
 
-    def __init__(self, session: ClientSession, address: tuple[str, int]) -> None:
+    def __init__(self, session: ClientSession, address: tuple[str, int], staying: Staying) -> None:
         self._session = session
+        self._staying = staying
         self.address = address
 
     async def __call__(
-        self, path: str, visitor: str = "", address: str = "", method: str = "POST", seconds: float = 0
+        self, path: str, visitor: str = "", address: str = "", method: str = "POST", do: str = ""
     ) -> tuple[int, Mapping[str, str]]:
         """The status and the headers of the answer to whoever asks from wherever."""
-        headers = {"X-Visitor": visitor, "X-Forwarded-For": address, "X-Seconds": str(seconds)}
+        headers = {"X-Visitor": visitor, "X-Forwarded-For": address, "X-Do": do}
         sent = {name: value for name, value in headers.items() if value}
         async with self._session.request(method, path, headers=sent) as answer:
             await answer.read()
             return answer.status, answer.headers
+
+    @asynccontextmanager
+    async def busy(self, *paths: str, visitor: str = "") -> AsyncIterator[None]:
+        """Within the block all these are being served; at its end they are answered."""
+        asked = [asyncio.create_task(self(path, visitor, do="stay")) for path in paths]
+        await soon(lambda: self._staying.begun == len(paths))
+        yield
+        self._staying.over.set()
+        assert {status for status, _ in await asyncio.gather(*asked)} == {200}
 
     async def allowed(self, times: int, path: str, visitor: str = "", address: str = "") -> int:
         """How many of so many are let through."""
