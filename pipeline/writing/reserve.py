@@ -49,8 +49,11 @@ class Reserve:
         return True
 
     def take_again(self) -> bool:
-        """Hold the space again, after it was given back; False while there is no more room than that."""
-        return self.take(self._size)
+        """Hold the space again, after it was given back; False while there is no more room than that.
+
+        Where there is room and only no inode for a file that holds it, the log does without.
+        """
+        return self.take(self._size) or _free(self._path.parent) >= 2 * self._size
 
     def give(self) -> None:
         """Give the space back."""

@@ -258,10 +258,12 @@ class Writer:
 
     async def _write_urgent(self) -> None:
         """On a full disk: what fits into the reserve. Returns when there is room again, raises ``OSError`` while there is none."""
+        if not self._segments.is_open:  # First, or the reserve would take the last inode again.
+            await self._rotate()
         if await self._segments.run(self._reserve.take_again):
             self._full = False
             return
-        if self._segments.is_open and not self._progress.lead:
+        if not self._progress.lead:
             before = self._segments.bytes
             await self._append_urgent()
             if self._segments.bytes != before:

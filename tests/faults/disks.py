@@ -19,6 +19,13 @@ def _do(*command: str | Path) -> None:
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
 
 
+def strace(*injected: str) -> tuple[str, ...]:
+    """Run it so that these system calls fail."""
+    calls = ",".join(one.split(":")[0] for one in injected)
+    injections = [part for one in injected for part in ("-e", f"inject={one}")]
+    return "strace", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", *injections
+
+
 @contextmanager
 def tmpfs(place: Path, size: str, inodes: int = 0) -> Iterator[Path]:
     """A file system in memory, of that size."""

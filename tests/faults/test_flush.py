@@ -6,17 +6,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.segments import MAX_LIVE, live_segments
+from tests.faults.disks import strace
 from tests.faults.ledger import Emitter, judged
 
 ONE = "fdatasync:error=EIO:when=3"
 EACH = "fdatasync:error=EIO:when=3+"
-
-
-def strace(*injected: str) -> tuple[str, ...]:
-    """Run it so that these system calls fail."""
-    calls = ",".join(one.split(":")[0] for one in injected)
-    injections = [part for one in injected for part in ("-e", f"inject={one}")]
-    return "strace", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", *injections
 
 
 @pytest.mark.parametrize("durable", [(), ("--durable",)])

@@ -4,13 +4,15 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from pipeline.reading.reader import lines
 from pipeline.segments import live_segments
-from tests.faults.disks import filled, new_disk, tmpfs
+from tests.faults.disks import filled, new_disk, strace, tmpfs
 from tests.faults.ledger import Emitter, judged
 
 
@@ -101,7 +103,35 @@ def test_without_postponing_the_same_harness_sees_an_outage(tmp_path: Path) -> N
             emitter.read_for(4)
             emitter.kill()
             emitter.entries()
-        assert [event["event"] for event in emitter.told()] == ["log_write_failed"]
+        assert {event["event"] for event in emitter.told()} == {"log_write_failed"}
+
+
+def test_a_flush_that_fails_when_no_inode_is_free_costs_nothing_but_the_reserve(tmp_path: Path) -> None:
+    """The segment that it needs gets the reserve's."""
+    with tmpfs(tmp_path / "disk", "8m", inodes=12) as disk:
+        log = disk / "log"
+        under = strace("fdatasync:error=EIO:when=3")
+        options = ("--segment-bytes", "10000000", "--pause", "0.05", "--burst", "5", "--seconds", "4")
+        with Emitter(log, tmp_path / "state", "flush", 1, *options, under=under) as emitter:
+            emitter.wait_for(1)
+            others = no_inode_left(disk)
+            entries = emitter.acknowledged()
+            assert emitter.process.returncode == 0, emitter.stderr
+        found = judged(log)
+        assert others > 3
+        assert set(entries) <= found.numbers.keys()
+        assert (found.missing, found.damaged, found.dropped) == ([], 0, 0)
+        told = [event["errno"] for event in found.events if event["event"] == "log_write_resumed"]
+        assert told == ["EIO"]
+        assert len(live_segments(log)) == 2
+
+
+def no_inode_left(disk: Path) -> int:
+    """Take every inode that is free; how many there were."""
+    with suppress(OSError):
+        for number in count():
+            (disk / f"other-{number}").touch()
+    return number
 
 
 def test_while_the_folder_takes_no_new_file_the_segment_stays_in_use(tmp_path: Path) -> None:
