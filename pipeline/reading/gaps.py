@@ -27,6 +27,7 @@ class Start:
     def __init__(self) -> None:
         self.seen = Seen()
         self.opened = 0  # the first `seq` that the log can hold, if its first segment is still kept
+        self.openings = set[int]()  # the first lines of segments
         self.running = False
         # The last `seq`, but for the first lines of segments, which are written before what waits.
         self.written = 0

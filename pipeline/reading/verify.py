@@ -59,7 +59,7 @@ class _Count:
         self._progress = progress
         self._shown = time.monotonic()
         self.starts: dict[str, Start] = {}
-        self.torn: list[tuple[Start, int, Line]] = []
+        self.torn: list[tuple[Start, Callable[[], int], Line]] = []
         self.events = self.recovered = self.twice = self.unindexed = self.segments = self.bytes = 0
         self.problems: list[Problem] = []
 
@@ -77,12 +77,12 @@ class _Count:
                 self.problems.append(
                     Problem("index", f"the index of {segment.name} is damaged", segment.name)
                 )
-        end = 0
+        end, before = 0, 0
         for line in segment_lines(segment):
             end = line.offset + len(line.raw) + 1
             if line.fault == "torn":
                 if not writing:
-                    self._torn(line)
+                    self._torn(line, before)
             elif (place := place_of(line)) is None or line.event is None:
                 kind = line.fault or "damaged"
                 self.problems.append(
@@ -90,6 +90,7 @@ class _Count:
                 )
             else:
                 self._event(place, line.event, segment)
+                before = _written_in_turn(place, line.event, segment)
             if self.events & 1023 == 0 and time.monotonic() - self._shown > _PROGRESS_SECONDS:
                 self._shown = time.monotonic()
                 self._progress(self.bytes + end)
@@ -115,15 +116,38 @@ class _Count:
                 self.start(told_of).dropped.append(numbers)  # type: ignore[arg-type]
         elif name == "segment_opened" and place[0] == boot_of(segment) and number_of(segment) == 1:
             start.opened = place[1]
-        if name != "segment_opened":
+        if name == "segment_opened":
+            start.openings.add(place[1])
+        else:
             start.written = max(start.written, place[1])
 
-    def _torn(self, line: Line) -> None:
-        """A torn line is no fault when its event was recovered, which only the end of the log tells."""
+    def _torn(self, line: Line, before: int) -> None:
+        """A torn line is no fault when its event was recovered, which only the end of the log tells.
+
+        One that is too short to say which event it is was the next after `before`.
+        """
         if (found := _TORN_PLACE.search(line.raw)) is not None:
-            self.torn.append((self.start(found[1].decode(errors="replace")), int(found[2]), line))
+            seq = int(found[2])
+            self.torn.append((self.start(found[1].decode(errors="replace")), lambda: seq, line))
+        elif before:
+            start = self.start(boot_of(line.segment))
+            self.torn.append((start, lambda: _next(start, before), line))
         else:
             self.problems.append(Problem("torn", told(line), line.segment.name, line.offset))
+
+
+def _written_in_turn(place: tuple[str, int], event: Event, segment: Path) -> int:
+    """The `seq` of a line behind which the next `seq` stands in a file, or 0: what was recovered, or opens a segment, is not in turn."""
+    opens = event.get("event") == "segment_opened" and number_of(segment) > 1
+    return 0 if place[0] != boot_of(segment) or event.get("recovered") is True or opens else place[1]
+
+
+def _next(start: Start, seq: int) -> int:
+    """The `seq` that is written behind that one: the first lines of segments are written before their turn."""
+    seq += 1
+    while seq in start.openings:
+        seq += 1
+    return seq
 
 
 def verify(folder: Path, progress: Progress = lambda _: None) -> Report:
@@ -137,7 +161,7 @@ def verify(folder: Path, progress: Progress = lambda _: None) -> Report:
     ):  # Between the two it may have gone on to a segment that was not there to be read.
         count.start(boot).running = True
     for start, seq, line in count.torn:
-        if start.seen.add(seq):
+        if start.seen.add(seq()):
             count.problems.append(Problem("torn", told(line), line.segment.name, line.offset))
     dropped = 0
     for boot, start in count.starts.items():

@@ -123,6 +123,26 @@ def test_what_was_recovered_is_neither_missing_nor_torn(tmp_path: Path) -> None:
     assert verify(tmp_path).recovered == 2
 
 
+@pytest.mark.parametrize("length", [1, 40, 100])
+def test_a_torn_line_too_short_to_say_what_it_is_was_the_next_one(tmp_path: Path, length: int) -> None:
+    segment(tmp_path, opened(), event(2), event(3)[:length])
+    assert problems(tmp_path) == [("torn", len(opened() + event(2)))]
+    segment(tmp_path, opened(1, "bbbbbb"), event(3, recovered=True), boot="bbbbbb", number=1)
+    assert problems(tmp_path) == []
+
+
+def test_a_torn_line_too_short_to_say_what_it_is_is_a_fault_when_the_next_one_is_nowhere(
+    tmp_path: Path,
+) -> None:
+    torn = segment(tmp_path, opened(), event(2), event(4)[:40])
+    segment(tmp_path, event(3, "segment_opened"), number=2)
+    assert problems(tmp_path) == [("torn", len(opened() + event(2)))], "3 was written before its turn"
+    segment(tmp_path, opened(1, "bbbbbb"), event(4, recovered=True), boot="bbbbbb", number=1)
+    assert problems(tmp_path) == []
+    torn.write_bytes(opened() + event(2) + event(1, "x", "cccccc", recovered=True) + event(4)[:40])
+    assert [kind for kind, *_ in problems(tmp_path)] == ["torn"], "what is recovered is not in turn"
+
+
 def test_what_is_still_being_written_may_be_torn_and_have_overtaken(tmp_path: Path) -> None:
     segment(tmp_path, opened(), event(2))
     path = tmp_path / segment_name(1_700_000_002, "aaaaaa", 2)
@@ -138,7 +158,7 @@ def test_what_is_still_being_written_may_be_torn_and_have_overtaken(tmp_path: Pa
         assert problems(tmp_path) == [("gap", 4, 4, 1)]
     third.unlink()
     path.write_bytes(event(6, "segment_opened") + event(3) + event(4)[:40])
-    assert problems(tmp_path) == [("torn", path.stat().st_size - 40), ("gap", 4, 5, 2)]
+    assert problems(tmp_path) == [("torn", path.stat().st_size - 40), ("gap", 5, 5, 1)]
 
 
 def test_what_may_lie_in_the_ring_of_a_killed_start_is_said_to(tmp_path: Path) -> None:
