@@ -45,7 +45,9 @@ declare(
                 "method": Field("the method"),
                 "route": Field("the route, as a template; `unmatched` for an unknown address"),
                 "path": Field("the path without its query, searched for secrets"),
-                "status": Field("the status sent; 499 when the client left before there was one"),
+                "status": Field(
+                    "the answer's status, also when the client left before it had come; 499 when it left before there was one"
+                ),
                 "outcome": Field(
                     "`ok`, `client_error`, `server_error`, `client_closed`, `aborted` (by a stop), `shed` (refused at once, in overload)"
                 ),
