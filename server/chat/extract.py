@@ -101,7 +101,7 @@ def drafted(question: Question, passages: Sequence[Passage]) -> "Draft | None":
         return None
     draft = Draft(question, considered)
     draft.choose(LENGTHS[question.mode])
-    return draft
+    return draft if draft.says_something else None
 
 
 def _considered(passages: Sequence[Passage]) -> list[Passage]:
@@ -182,6 +182,11 @@ class Draft:
         own = matcher.find(passage.heading.rpartition(SEPARATOR)[2]).terms
         value = sum(weights[term] for term in own)
         return LEADS * value if value >= _ASKS * sum(weights.values()) else 0.0
+
+    @property
+    def says_something(self) -> bool:
+        """Whether there is anything to tell: under a heading that asks the very question there may be no word."""
+        return bool(self._chosen)
 
     def choose(self, length: Length) -> None:
         """Choose the units to tell, and the passages to cite."""

@@ -9,7 +9,8 @@ weight, which stays positive in a collection of three passages, divided by the b
 word that no passage holds weighs most of all, so a question whose telling words are absent scores low.
 
 `closest` is how much of the question the best `STRETCH` of words holds, or the heading, by the same weights: words that stand
-together answer better than words that are scattered.
+together answer better than words that are scattered. Words that stand side by side as they were asked weigh more, so it can be more than
+all; of the score at most 1 is told.
 """
 
 from collections import Counter
@@ -33,8 +34,8 @@ STRETCH = 24
 """Words; about a sentence."""
 ABOVE = 0.35
 """How much of a word's weight counts where only the headings hold it."""
-LEADS = 0.9
-"""How much of what a passage's own heading holds counts as held by the passage: a heading may ask the very question."""
+LEADS = 1.25
+"""How much more than in the text a word counts as held where the passage's own heading holds it: that may ask the very question."""
 ADJACENT = 0.15
 """How much more two words weigh that stand side by side in the question and in the text."""
 
@@ -63,12 +64,12 @@ def ranked(passages: Sequence[Passage], weights: Mapping[str, float]) -> list[Pa
             closest = (
                 max(_closest(text, heading.terms, weights), LEADS * held(own, _NOTHING, weights)) / whole
             )
-            score = min((1 - CLOSE) * bm25 + CLOSE * min(closest, 1.0), 1.0)
+            score = (1 - CLOSE) * bm25 + CLOSE * closest
             matched = {term: weight for term, weight in weights.items() if term in found}
             scored.append(replace(passage, score=score, matched=matched))
     # Among equals, the order of the database.
     scored.sort(key=lambda passage: -passage.score)
-    return scored
+    return [replace(passage, score=min(passage.score, 1.0)) for passage in scored]
 
 
 def held(matches: Matches, above: frozenset[str], weights: Mapping[str, float]) -> float:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.chat.answer import Cited, Text
-from server.chat.extract import LENGTHS, NO_ANSWER, SELECTION, SELECTION_TITLE, ExtractiveAnswerer
+from server.chat.extract import LENGTHS, NO_ANSWER, SELECTION, SELECTION_TITLE, THRESHOLD, ExtractiveAnswerer
 from server.chat.ingest import ingest
 from server.chat.models import EXCERPT_LIMIT, SOURCES_LIMIT, Mode, Question, Source
 from server.chat.passages import Passage, taken_apart
@@ -209,6 +209,13 @@ def _is_sound(answer: Told) -> None:
 async def test_any_naughty_string_can_be_marked(chat: Chat) -> None:
     for text in naughty_strings():
         _is_sound(await _selected(chat, "What is this about tracing a request?", text[:5_000]))
+
+
+async def test_a_heading_that_asks_the_question_and_has_no_word_below_it_is_no_answer() -> None:
+    question = Question(message="How do I trace a request?")
+    empty = ranked([Passage("d-0", "How to trace a request", "d.md", " ")], {"trace": 1.0, "request": 1.0})
+    assert empty[0].score > THRESHOLD
+    assert await _answer(question, empty) == (NO_ANSWER, ())
 
 
 @settings(max_examples=150, deadline=None)
