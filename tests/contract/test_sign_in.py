@@ -30,6 +30,7 @@ from server.store.tables import identities, sign_ins
 from server.store.tables import sessions as session_table
 from tests.identity_provider import IdentityProvider
 from tests.reading_log import events
+from tests.waiting import ENOUGH_SECONDS
 
 SITE = "https://chat.example.com"
 PAGE = "https://www.example.com/help?topic=keys"
@@ -135,7 +136,7 @@ def written() -> Iterator[Written]:
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[Upstream]:
-    opened = Upstream(plain=True, seconds=2.0)
+    opened = Upstream(plain=True, seconds=ENOUGH_SECONDS)
     yield opened
     await opened.close()
 

@@ -18,6 +18,7 @@ from server.clock import wall_clock
 from tests.identity_provider import IdentityProvider, rsa, signed
 from tests.reading_log import events
 from tests.server.accounts.test_upstream import answering
+from tests.waiting import ENOUGH_SECONDS
 
 GOOGLE = providers.google("id", "secret")
 MICROSOFT = providers.microsoft("id", "secret")
@@ -103,7 +104,7 @@ def written() -> Iterator[list[dict[str, Any]]]:
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[Upstream]:
-    opened = Upstream(plain=True, seconds=2.0)
+    opened = Upstream(plain=True, seconds=ENOUGH_SECONDS)
     yield opened
     await opened.close()
 

@@ -24,7 +24,7 @@ def written() -> Iterator[Written]:
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[Upstream]:
-    opened = Upstream(plain=True, seconds=1.0)
+    opened = Upstream(plain=True, seconds=3.0)
     yield opened
     await opened.close()
 

@@ -54,7 +54,7 @@ def settings_for(endpoint: ModelEndpoint, **more: str) -> dict[str, str]:
         "EMBEDDING_BASE_URL": endpoint.url,
         "EMBEDDING_MODEL": "stand-in",
         "EMBEDDING_API_KEY": KEY,
-        "EMBEDDING_TIMEOUT_SECONDS": "0.5",
+        "EMBEDDING_TIMEOUT_SECONDS": "30",
         "LLM_BREAKER_FAILURES": "50",
     } | more
 
@@ -87,14 +87,14 @@ def suffering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server
     """A server whose endpoint is not well, for several tests; its breaker does not open."""
     with serving() as endpoint:
         endpoint.embeds = embeds()
-        with asking(tmp_path_factory.mktemp("suffering"), endpoint) as server:
+        with asking(tmp_path_factory.mktemp("suffering"), endpoint, EMBEDDING_TIMEOUT_SECONDS="2") as server:
             yield server, endpoint
 
 
 def ask(server: ServerProcess, message: str = QUESTION, request_id: str = "visitor-1") -> Any:
     body = json.dumps({"message": message}).encode()
     headers = {**JSON, "X-Request-ID": request_id}
-    answer = exchange(server.address, request_bytes("POST", "/api/v1/chat", headers, body), 20)
+    answer = exchange(server.address, request_bytes("POST", "/api/v1/chat", headers, body))
     assert answer.status == 200, answer.raw
     return answer.json()
 

@@ -27,6 +27,7 @@ from tests.model_endpoint import (
     stalls,
 )
 from tests.reading_log import events
+from tests.waiting import ENOUGH_SECONDS
 
 from .conftest import KEY
 
@@ -36,11 +37,13 @@ QUESTION = "How do I get my money back?"
 
 @pytest.fixture
 async def embedding(endpoint: ModelEndpoint) -> AsyncIterator[Make]:
-    """Makes models that embed; a question is waited for half a second."""
+    """Makes models that embed; a question is waited for `seconds`."""
     made: list[Embeddings] = []
     endpoint.embeds = embeds()
 
-    def one(url: str = "", seconds: float = 0.5, failures: int = 50, open_seconds: float = 0.2) -> Embeddings:
+    def one(
+        url: str = "", seconds: float = ENOUGH_SECONDS, failures: int = 50, open_seconds: float = 0.2
+    ) -> Embeddings:
         model = Model(url or endpoint.url, "test-embedding", KEY)
         made.append(Embeddings(model, seconds, Tolerance(failures, open_seconds)))
         return made[-1]
@@ -108,7 +111,7 @@ async def test_a_questions_failure_is_one_of_the_family_asked_once_and_told_once
     embedding: Make, endpoint: ModelEndpoint, behaviour: Behaviour, failure: str, status: str
 ) -> None:
     endpoint.embeds = behaviour
-    embeddings = embedding()
+    embeddings = embedding(seconds=0.5) if status == "TOTAL_TIMEOUT" else embedding()
     name, told, logged = await failed(embeddings)
     assert (name, told) == (failure, status)
     assert len(endpoint.asked) == 1
