@@ -27,9 +27,13 @@ class Closing:
             closing = step()
             if not isinstance(closing, Awaitable):
                 return
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if part is None else self.left(part)):
+            bound = asyncio.timeout(None if part is None else self.left(part))
+            try:
+                async with bound:
                     await closing
+            except TimeoutError:
+                if not bound.expired():
+                    raise
 
         self._steps.push_async_callback(take)
 

@@ -37,6 +37,16 @@ async def test_a_step_that_fails_keeps_no_other_from_being_taken_and_is_not_hush
     assert closed == ["door", "log"]
 
 
+async def test_a_step_whose_own_time_is_over_has_failed() -> None:
+    async def fails() -> None:
+        raise TimeoutError("the other side")
+
+    closing = Closing(60)
+    closing.then(fails, part=0.5)
+    with pytest.raises(TimeoutError, match="the other side"):
+        await closing.close()
+
+
 async def test_a_step_that_hangs_is_left_when_its_part_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.closing.LEAST_SECONDS", 0.01)
     closed: list[str] = []
