@@ -6,8 +6,8 @@ import {defineConfig} from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['tests/**/*.test.ts'],
-    // A stand-in for the server is quick: whatever takes longer hangs.
-    testTimeout: 10_000,
+    // A stand-in for the server is quick: whatever takes much longer hangs.
+    testTimeout: 60_000,
     restoreMocks: true,
   },
 });

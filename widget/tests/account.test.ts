@@ -158,7 +158,7 @@ test('a server that has had enough says when the next letter may be asked for', 
   visitor.click('send-again');
   const card = await visitor.see('error-card');
   expect(card.textContent).toContain('Too many letters in a short time.');
-  expect(visitor.find('reference-id')!.textContent).toBe(idOf(site.stage.received.at(-1)!));
+  expect(visitor.find('reference-id')!.textContent).toBe(idOf(site.stage.last('/auth/')!));
   expect(visitor.text('send-again')).toBe('Send again in 2 min');
 });
 
@@ -292,7 +292,7 @@ test('the conversation goes on in the tab that the letter’s link has opened', 
   const visitor = await signIn(site);
   await until(() => visitor.find('asked'), 'the conversation');
   expect(visitor.text('asked')).toBe('You asked: First?');
-  expect(site.stage.received.at(-1)!.headers.authorization).toBe(`Bearer ${site.accounts.token}`);
+  expect(site.stage.last('/conversations/')!.headers.authorization).toBe(`Bearer ${site.accounts.token}`);
 });
 
 test.each(['spent', 'expired'] as const)('a link that is %s says so, and offers a new one', async (link) => {
@@ -369,7 +369,7 @@ test('that nothing can be recommended just now is no trouble', async () => {
   const visitor = await signIn(site);
   site.stage.play = refuses(500, {error: 'internal_error', message: 'x'});
   visitor.click('account');
-  await until(() => site.stage.received.at(-1)!.path?.endsWith('personalize'), 'the call');
+  await until(() => site.stage.last('personalize'), 'the call');
   await pause(50);
   expect(visitor.find('error-card')).toBeNull();
   expect(visitor.all('recommendation')).toEqual([]);
@@ -424,7 +424,7 @@ test('what was being brought back for somebody is not shown once they have signe
     answer = () => void answers({turns: [turn]})(response, received);
   });
   const visitor = site.load();
-  await until(() => site.stage.received.at(-1)!.path?.includes('/conversations/'), 'the conversation');
+  await until(() => site.stage.last('/conversations/'), 'the conversation');
   visitor.click('account');
   visitor.click('sign-out');
   await until(() => site.accounts.token === null, 'the end of the session');
@@ -462,7 +462,7 @@ test('a session that has ended is told with the question, which is not lost', as
 
   visitor.click('retry');
   await until(() => visitor.text('answer') === ANSWER, 'the answer');
-  const question = site.stage.received.at(-1)!;
+  const question = site.stage.last('/chat')!;
   expect(question.headers.authorization).toMatch(/^Bearer cka_/);
   expect(JSON.parse(question.body)).toMatchObject({message: 'Why?'});
 });

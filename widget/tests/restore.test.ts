@@ -173,7 +173,7 @@ test('a question whose page was loaded anew before it arrived is asked, once', a
   expect(answer.made).toEqual([(JSON.parse(stage.received[0]!.body) as {message_id: string}).message_id]);
 
   const again = new Visitor({'api-base': stage.url});
-  await until(() => stage.received.at(-1)!.path?.includes('/conversations/'), 'the conversation');
+  await until(() => stage.last('/conversations/'), 'the conversation');
   expect(again.find('stop')!.hidden).toBe(true);
   expect(answer.made).toHaveLength(1);
 });
@@ -197,7 +197,7 @@ test('a conversation that is there no longer is begun anew', async () => {
   visitor.ask('Second?');
   await visitor.see('reference-id');
   expect(visitor.find('error-card')).toBeNull();
-  expect(JSON.parse(stage.received.at(-1)!.body)).not.toHaveProperty('conversation_id');
+  expect(JSON.parse(stage.last('/chat')!.body)).not.toHaveProperty('conversation_id');
 });
 
 test('a conversation that cannot be brought back just now says so, and can be tried again', async () => {

@@ -332,6 +332,6 @@ test('a session that another tab has renewed meanwhile is used', async () => {
   const session = new Session(stage.url);
   session.begin({token: old, email: 'a@example.com', tier: 1, expiresIn: 86_400});
   expect((await ask(stage.url, {session})).text).toBe(ANSWER);
-  expect(stage.received.at(-1)!.headers.authorization).toBe(`Bearer ${fresh}`);
+  expect(stage.last('/chat')!.headers.authorization).toBe(`Bearer ${fresh}`);
   await until(() => session.account === fresh);
 });

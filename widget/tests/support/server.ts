@@ -60,6 +60,11 @@ export class Stage implements AsyncDisposable {
     this.received.push(received);
     await this.#play(response, received);
   }
+
+  /** The last request whose path has `part` in it; others, such as reports, may have come since. */
+  last(part: string): Received | undefined {
+    return this.received.filter(({path}) => path?.includes(part)).at(-1);
+  }
 }
 
 /** An address on this machine at which nobody listens. */
@@ -74,9 +79,13 @@ export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
+// A machine that others use too may stand still for seconds.
+const ENOUGH_MS = 30_000;
+
 /** Wait until `check` gives something true. */
 export async function until<T>(check: () => T, what = 'the condition'): Promise<NonNullable<T>> {
-  for (let left = 500; left > 0; left -= 1) {
+  const deadline = performance.now() + ENOUGH_MS;
+  while (performance.now() < deadline) {
     const value = check();
     if (value) return value;
     await pause(5);
