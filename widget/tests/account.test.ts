@@ -4,7 +4,7 @@ import {ANSWER, idOf, refuses} from './support/answers';
 import {Accounts, answers, EMAIL, LINK} from './support/accounts';
 import {freshBrowser} from './support/browser';
 import {CONVERSATION, OneAnswer} from './support/one-answer';
-import {pause, Stage, until, type Play} from './support/server';
+import {ENOUGH_MS, pause, Stage, until, type Play} from './support/server';
 import {quietly, Visitor} from './support/widget';
 
 beforeEach(() => {
@@ -185,16 +185,16 @@ test.each([
   field(visitor, 'consent').checked = true;
   submit(visitor);
   const asks = (): number => stage.received.filter(({path}) => path?.includes('verification-status')).length;
-  await vi.waitUntil(() => visitor.find('send-again'));
+  await vi.waitUntil(() => visitor.find('send-again'), ENOUGH_MS);
   await vi.advanceTimersByTimeAsync(9_000);
   expect(asks()).toBe(0);
   await vi.advanceTimersByTimeAsync(1_500);
-  await vi.waitUntil(() => asks() === 1);
+  await vi.waitUntil(() => asks() === 1, ENOUGH_MS);
   accounts.status = status;
   await vi.waitUntil(async () => {
     await vi.advanceTimersByTimeAsync(1_000);
     return visitor.text('sign-in-title') === title;
-  });
+  }, ENOUGH_MS);
   expect(asks()).toBe(2);
   await vi.advanceTimersByTimeAsync(60_000);
   expect(asks()).toBe(2);

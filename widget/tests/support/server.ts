@@ -80,7 +80,9 @@ export function pause(ms: number): Promise<void> {
 }
 
 // A machine that others use too may stand still for seconds.
-const ENOUGH_MS = 30_000;
+export const ENOUGH_MS = 30_000;
+/** For a test of what goes by the real time: it is tried again, as a moment of the machine's may have been in it. */
+export const BY_THE_CLOCK = {retry: 5};
 
 /** Wait until `check` gives something true. */
 export async function until<T>(check: () => T, what = 'the condition'): Promise<NonNullable<T>> {
