@@ -1,6 +1,7 @@
 // @vitest-environment happy-dom
 import {afterEach, expect, test, vi} from 'vitest';
 import {referenceLine} from '../../src/views/reference';
+import {ENOUGH_MS} from '../support/server';
 
 afterEach(() => vi.unstubAllGlobals());
 
@@ -24,7 +25,7 @@ test('the button copies the ID and says so', async () => {
   clipboard((text) => Promise.resolve(void copied.push(text)));
   const {line, button} = lineOnPage();
   button.click();
-  await vi.waitFor(() => expect(button.textContent).toBe('Copied'));
+  await vi.waitFor(() => expect(button.textContent).toBe('Copied'), ENOUGH_MS);
   expect(copied).toEqual(['abc123-def456']);
   expect(line.querySelector('[role="status"]')!.textContent).toBe('Reference ID copied');
 });
@@ -41,7 +42,7 @@ test.each([
   };
   const {button} = lineOnPage();
   button.click();
-  await vi.waitFor(() => expect(button.textContent).toBe('Copied'));
+  await vi.waitFor(() => expect(button.textContent).toBe('Copied'), ENOUGH_MS);
   expect(copied).toEqual(['abc123-def456']);
   expect(document.querySelector('textarea')).toBeNull();
 });
@@ -51,6 +52,6 @@ test('where nothing can copy, the visitor is told how to', async () => {
   document.execCommand = () => false;
   const {button} = lineOnPage();
   button.click();
-  await vi.waitFor(() => expect(button.textContent).toBe('Press Ctrl+C'));
+  await vi.waitFor(() => expect(button.textContent).toBe('Press Ctrl+C'), ENOUGH_MS);
   expect(getSelection()!.toString()).toBe('abc123-def456');
 });
