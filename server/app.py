@@ -106,6 +106,9 @@ FINISH_PART = 0.6
 REST_PART = 0.5
 """The part of what is left then for each of letters, models and connections to the database; the log has all that they leave."""
 
+LOG_SECONDS = 1.0
+"""So long the log may take in any case."""
+
 LINGER_SECONDS = 2.0
 """How long a refused body is still read, so that its sender gets to see the refusal before the connection closes."""
 
@@ -122,7 +125,7 @@ class Server:
         self.life = Life(group)
         self._group = group
         self._meter = Meter(LoopLag())
-        self._closing = Closing(settings.shutdown_seconds)
+        self._closing = Closing(settings.shutdown_seconds, report_exception)
         self._background: list[asyncio.Task[None]] = []
         self._reason = ""
         self._logs = False
@@ -234,7 +237,7 @@ class Server:
         self._logs = True
 
         async def drain() -> None:
-            self._drained = await events.close(self._closing.left())
+            self._drained = await events.close(self._closing.left(least=LOG_SECONDS))
 
         self._closing.then(drain)
         self._closing.then(self.life.end)
@@ -253,7 +256,8 @@ class Server:
                 Store(settings.database_url, create=False, connections=connections)
                 for connections in (settings.database_pool_size - 1, 1)
             ]
-        self._closing.then(lambda: asyncio.gather(*(opened.close() for opened in stores)), REST_PART)
+        for opened in stores:
+            self._closing.then(opened.close, REST_PART)
         store, watched = stores
         return store, watched
 
@@ -392,6 +396,7 @@ class Server:
         """The door is closed: let what is in flight end by itself in good time; what does not is cancelled."""
         if self.life.phase != "serving":
             return
+        self._closing.begin()
         self.life.drain(self._meter.inflight, self._reason or "SIGTERM")
         loop = asyncio.get_running_loop()
         until = loop.time() + self.settings.shutdown_seconds * FINISH_PART

@@ -5,15 +5,16 @@ import contextlib
 import math
 from collections.abc import Awaitable, Callable
 
-LEAST_SECONDS = 1.0
+LEAST_SECONDS = 0.25
 """So long a step may take in any case, though the ones before it have used up the time."""
 
 
 class Closing:
-    """The steps of a stop, for which there are `seconds` in all. One that fails keeps no other from being taken."""
+    """The steps of a stop, for which there are `seconds` in all. One that fails is told to `report`, and keeps no other from being taken."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, report: Callable[[Exception], None]) -> None:
         self._seconds = seconds
+        self._report = report
         self._until = math.inf
         self._steps = contextlib.AsyncExitStack()
 
@@ -24,24 +25,28 @@ class Closing:
         """
 
         async def take() -> None:
-            closing = step()
-            if not isinstance(closing, Awaitable):
-                return
             bound = asyncio.timeout(None if part is None else self.left(part))
             try:
-                async with bound:
-                    await closing
-            except TimeoutError:
+                closing = step()
+                if isinstance(closing, Awaitable):
+                    async with bound:
+                        await closing
+            except Exception as error:
                 if not bound.expired():
-                    raise
+                    self._report(error)
 
         self._steps.push_async_callback(take)
 
-    def left(self, part: float = 1.0) -> float:
-        """How many seconds a step may take: that part of what is left, and a second in any case."""
-        return max(LEAST_SECONDS, (self._until - asyncio.get_running_loop().time()) * part)
+    def begin(self) -> None:
+        """The time runs from now on, if it does not yet."""
+        if self._until == math.inf:
+            self._until = asyncio.get_running_loop().time() + self._seconds
+
+    def left(self, part: float = 1.0, least: float = LEAST_SECONDS) -> float:
+        """How many seconds a step may take: that part of what is left, and `least` in any case."""
+        return max(least, (self._until - asyncio.get_running_loop().time()) * part)
 
     async def close(self) -> None:
-        """Take every step, the last one that was given first. What one of them raised is raised in the end."""
-        self._until = asyncio.get_running_loop().time() + self._seconds
+        """Take every step, the last one that was given first."""
+        self.begin()
         await self._steps.aclose()

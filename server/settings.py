@@ -339,7 +339,9 @@ class Settings(BaseSettings):
         65.0, gt=0, description="How long an idle connection, or one that sends its headers slowly, is kept."
     )
     shutdown_seconds: float = Field(
-        10.0, gt=0, description="How long a stop may take: requests in flight, then the log, then the store."
+        10.0,
+        gt=0,
+        description="How long a stop may take: requests in flight, then letters, the store, and the log.",
     )
 
     @classmethod

@@ -28,6 +28,7 @@ class Start:
         self.seen = Seen()
         self.opened = 0  # the first `seq` that the log can hold, if its first segment is still kept
         self.openings = set[int]()  # the first lines of segments
+        self.in_turn = 0  # the `seq` behind which the next one stands in the file, if that is known
         self.running = False
         # The last `seq`, but for the first lines of segments, which are written before what waits.
         self.written = 0

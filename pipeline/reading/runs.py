@@ -24,6 +24,11 @@ class Seen:
             runs.insert(at, [number, last])
         return True
 
+    def holds(self, number: int) -> bool:
+        """Whether `number` was seen."""
+        at = bisect_right(self.runs, number, key=_first)
+        return at > 0 and number <= self.runs[at - 1][1]
+
 
 def _first(run: list[int]) -> int:
     return run[0]

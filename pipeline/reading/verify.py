@@ -90,7 +90,7 @@ class _Count:
                 )
             else:
                 self._event(place, line.event, segment)
-                before = _written_in_turn(place, line.event, segment)
+                before = self._in_turn(place, line.event, segment)
             if self.events & 1023 == 0 and time.monotonic() - self._shown > _PROGRESS_SECONDS:
                 self._shown = time.monotonic()
                 self._progress(self.bytes + end)
@@ -121,6 +121,15 @@ class _Count:
         else:
             start.written = max(start.written, place[1])
 
+    def _in_turn(self, place: tuple[str, int], event: Event, segment: Path) -> int:
+        """The `seq` behind which the next one stands in `segment`, or 0: what was recovered is not in turn, and what opens one is before it."""
+        if place[0] != boot_of(segment) or event.get("recovered") is True:
+            return 0
+        start = self.start(place[0])
+        if event.get("event") != "segment_opened" or number_of(segment) == 1:
+            start.in_turn = place[1]
+        return start.in_turn
+
     def _torn(self, line: Line, before: int) -> None:
         """A torn line is no fault when its event was recovered, which only the end of the log tells.
 
@@ -136,16 +145,13 @@ class _Count:
             self.problems.append(Problem("torn", told(line), line.segment.name, line.offset))
 
 
-def _written_in_turn(place: tuple[str, int], event: Event, segment: Path) -> int:
-    """The `seq` of a line behind which the next `seq` stands in a file, or 0: what was recovered, or opens a segment, is not in turn."""
-    opens = event.get("event") == "segment_opened" and number_of(segment) > 1
-    return 0 if place[0] != boot_of(segment) or event.get("recovered") is True or opens else place[1]
-
-
 def _next(start: Start, seq: int) -> int:
-    """The `seq` that is written behind that one: the first lines of segments are written before their turn."""
+    """The `seq` that is written behind that one: not the first line of a segment, which is written before its turn, nor what was dropped."""
+    dropped = [(first, last) for first, last, _ in start.dropped]
     seq += 1
-    while seq in start.openings:
+    while seq in start.openings or (
+        any(first <= seq <= last for first, last in dropped) and not start.seen.holds(seq)
+    ):
         seq += 1
     return seq
 

@@ -53,7 +53,7 @@ class Reserve:
 
         Where there is room and only no inode for a file that holds it, the log does without.
         """
-        return self.take(self._size) or _free(self._path.parent) >= 2 * self._size
+        return self.take(self._size) or _lacks_an_inode(self._path.parent, 2 * self._size)
 
     def give(self) -> None:
         """Give the space back."""
@@ -61,6 +61,12 @@ class Reserve:
             OSError
         ):  # What refuses even this has other troubles, which the next write meets.
             self._path.unlink(missing_ok=True)
+
+
+def _lacks_an_inode(folder: Path, size: int) -> bool:
+    """Whether it is only for want of an inode that a file of `size` bytes could not be made; some file systems have no number of them."""
+    status = os.statvfs(folder)
+    return status.f_files > 0 == status.f_ffree and _free(folder) >= size
 
 
 def _free(folder: Path) -> int:

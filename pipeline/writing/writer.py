@@ -259,6 +259,8 @@ class Writer:
     async def _write_urgent(self) -> None:
         """On a full disk: what fits into the reserve. Returns when there is room again, raises ``OSError`` while there is none."""
         if not self._segments.is_open:  # First, or the reserve would take the last inode again.
+            if time.monotonic() - self._flushed_at < self._flush_pause:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             await self._rotate()
         if await self._segments.run(self._reserve.take_again):
             self._full = False

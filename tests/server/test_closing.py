@@ -4,7 +4,11 @@ import asyncio
 
 import pytest
 
-from server.closing import Closing
+from server.closing import LEAST_SECONDS, Closing
+
+
+def unexpected(error: Exception) -> None:
+    raise AssertionError(error)
 
 
 async def test_the_last_that_was_opened_is_the_first_to_be_closed() -> None:
@@ -14,7 +18,7 @@ async def test_the_last_that_was_opened_is_the_first_to_be_closed() -> None:
         await asyncio.sleep(0)
         closed.append(name)
 
-    closing = Closing(60)
+    closing = Closing(60, unexpected)
     closing.then(lambda: closed.append("log"))
     closing.then(lambda: close("store"))
     closing.then(lambda: close("door"), part=0.5)
@@ -22,29 +26,32 @@ async def test_the_last_that_was_opened_is_the_first_to_be_closed() -> None:
     assert closed == ["door", "store", "log"]
 
 
-async def test_a_step_that_fails_keeps_no_other_from_being_taken_and_is_not_hushed_up() -> None:
+async def test_steps_that_fail_keep_no_other_from_being_taken_and_each_is_reported() -> None:
     closed: list[str] = []
+    reported: list[Exception] = []
 
-    async def fails() -> None:
-        raise OSError("it is gone")
+    async def fails(error: Exception) -> None:
+        raise error
 
-    closing = Closing(60)
+    closing = Closing(60, reported.append)
     closing.then(lambda: closed.append("log"))
-    closing.then(fails)
+    closing.then(lambda: fails(OSError("it is gone")))
+    closing.then(lambda: fails(TimeoutError("the other side")), part=0.5)
+    closing.then(lambda: closed[7])
     closing.then(lambda: closed.append("door"))
-    with pytest.raises(OSError, match="it is gone"):
-        await closing.close()
+    await closing.close()
     assert closed == ["door", "log"]
+    assert [type(error) for error in reported] == [IndexError, TimeoutError, OSError]
 
 
-async def test_a_step_whose_own_time_is_over_has_failed() -> None:
-    async def fails() -> None:
-        raise TimeoutError("the other side")
-
-    closing = Closing(60)
-    closing.then(fails, part=0.5)
-    with pytest.raises(TimeoutError, match="the other side"):
-        await closing.close()
+async def test_the_time_runs_from_when_it_begins() -> None:
+    closing = Closing(1000, unexpected)
+    assert closing.left() > 1000
+    closing.begin()
+    first = closing.left()
+    await asyncio.sleep(0.01)
+    closing.begin()
+    assert closing.left() < first <= 1000
 
 
 async def test_a_step_that_hangs_is_left_when_its_part_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +61,7 @@ async def test_a_step_that_hangs_is_left_when_its_part_is_over(monkeypatch: pyte
     async def hangs() -> None:
         await asyncio.Event().wait()
 
-    closing = Closing(0.05)
+    closing = Closing(0.05, unexpected)
     closing.then(lambda: closed.append("log"))
     for _ in range(20):
         closing.then(hangs, part=0.5)
@@ -64,14 +71,14 @@ async def test_a_step_that_hangs_is_left_when_its_part_is_over(monkeypatch: pyte
 
 async def test_what_is_left_is_a_part_of_the_time_and_never_nothing() -> None:
     seen: list[float] = []
-    closing = Closing(10)
+    closing = Closing(10, unexpected)
     closing.then(lambda: seen.append(closing.left()))
     closing.then(lambda: seen.append(closing.left(0.5)))
     await closing.close()
     half, rest = seen
-    assert 1 <= half <= 5
-    assert 1 <= rest <= 10
-    over = Closing(0)
-    over.then(lambda: seen.append(over.left()))
+    assert 0 < half <= 5
+    assert 0 < rest <= 10
+    over = Closing(0, unexpected)
+    over.then(lambda: seen.extend((over.left(), over.left(least=1))))
     await over.close()
-    assert seen[-1] == 1
+    assert seen[-2:] == [LEAST_SECONDS, 1]

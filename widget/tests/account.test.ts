@@ -368,8 +368,9 @@ test('that nothing can be recommended just now is no trouble', async () => {
   await using site = await open();
   const visitor = await signIn(site);
   site.stage.play = refuses(500, {error: 'internal_error', message: 'x'});
+  const before = site.stage.received.length;
   visitor.click('account');
-  await until(() => site.stage.last('personalize'), 'the call');
+  await until(() => site.stage.last('personalize', before), 'the call');
   await pause(50);
   expect(visitor.find('error-card')).toBeNull();
   expect(visitor.all('recommendation')).toEqual([]);
@@ -423,8 +424,9 @@ test('what was being brought back for somebody is not shown once they have signe
   site.stage.play = site.accounts.play((response, received) => {
     answer = () => void answers({turns: [turn]})(response, received);
   });
+  const heard = site.stage.received.length;
   const visitor = site.load();
-  await until(() => site.stage.last('/conversations/'), 'the conversation');
+  await until(() => site.stage.last('/conversations/', heard), 'the conversation');
   visitor.click('account');
   visitor.click('sign-out');
   await until(() => site.accounts.token === null, 'the end of the session');

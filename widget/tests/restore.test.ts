@@ -172,8 +172,9 @@ test('a question whose page was loaded anew before it arrived is asked, once', a
   expect(visitor.text('answer')).toBe(ANSWER);
   expect(answer.made).toEqual([(JSON.parse(stage.received[0]!.body) as {message_id: string}).message_id]);
 
+  const heard = stage.received.length;
   const again = new Visitor({'api-base': stage.url});
-  await until(() => stage.last('/conversations/'), 'the conversation');
+  await until(() => stage.last('/conversations/', heard), 'the conversation');
   expect(again.find('stop')!.hidden).toBe(true);
   expect(answer.made).toHaveLength(1);
 });

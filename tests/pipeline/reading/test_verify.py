@@ -143,6 +143,23 @@ def test_a_torn_line_too_short_to_say_what_it_is_is_a_fault_when_the_next_one_is
     assert [kind for kind, *_ in problems(tmp_path)] == ["torn"], "what is recovered is not in turn"
 
 
+def test_behind_what_was_dropped_a_torn_line_is_the_next_one(tmp_path: Path) -> None:
+    dropped: dict[str, Any] = {"from_seq": 3, "to_seq": 4, "count": 2, "by_level": {"INFO": 2}}
+    segment(tmp_path, opened(), event(2), event(5)[:40])
+    recovered = [event(5, recovered=True), event(6, "events_dropped", recovered=True, **dropped)]
+    segment(tmp_path, opened(1, "bbbbbb"), *recovered, boot="bbbbbb", number=1)
+    assert problems(tmp_path) == []
+
+
+def test_behind_the_first_line_of_a_segment_a_torn_line_is_the_next_of_the_one_before(tmp_path: Path) -> None:
+    segment(tmp_path, opened(), event(2))
+    segment(tmp_path, event(5, "segment_opened"), event(3)[:40], number=2)
+    assert [kind for kind, *_ in problems(tmp_path)] == ["torn", "gap"]
+    recovered = [event(seq, recovered=True) for seq in (3, 4)]
+    segment(tmp_path, opened(1, "bbbbbb"), *recovered, boot="bbbbbb", number=1)
+    assert problems(tmp_path) == []
+
+
 def test_what_is_still_being_written_may_be_torn_and_have_overtaken(tmp_path: Path) -> None:
     segment(tmp_path, opened(), event(2))
     path = tmp_path / segment_name(1_700_000_002, "aaaaaa", 2)

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -300,6 +301,31 @@ async def test_after_a_line_that_was_taken_in_part_and_cannot_be_taken_back_come
     names = [line.event["event"] for line in found if line.event is not None]
     assert {"before", "waits", "begun", "after"} <= set(names)
     assert len(live_segments(folder)) > 1
+
+
+async def test_a_full_disk_that_does_not_flush_costs_no_segment_for_each_error(
+    log: Log, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = await EventLog(folder, log=log).open()
+    full = [True]
+
+    async def neither(_: Segments) -> None:
+        if full[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Segments, "sync", neither)
+    monkeypatch.setattr(Reserve, "take_again", lambda _: not full[0])
+    events._writer._full = True
+    began = time.monotonic()
+    for number in range(40):
+        log.error("test_counted", n=number)
+        await asyncio.sleep(0.1)
+    # Each flush that fails costs one: the first at once, then after one second, five, and thirty.
+    assert len(live_segments(folder)) <= 3 + (time.monotonic() - began) / 5
+    full[0] = False
+    assert await events.close(60)
+    told = [line.event["n"] for line in lines(folder) if line.event and line.event["event"] == "test_counted"]
+    assert sorted(told) == list(range(40))
 
 
 async def test_the_opening_of_a_segment_for_which_the_ring_had_no_room_is_kept_until_it_is_written(

@@ -101,10 +101,15 @@ class Asking:
     @asynccontextmanager
     async def busy(self, *paths: str, visitor: str = "") -> AsyncIterator[None]:
         """Within the block all these are being served; at its end they are answered."""
+        staying = self._staying
+        staying.begun = 0
+        staying.over.clear()
         asked = [asyncio.create_task(self(path, visitor, do="stay")) for path in paths]
-        await soon(lambda: self._staying.begun == len(paths))
-        yield
-        self._staying.over.set()
+        try:
+            await soon(lambda: staying.begun == len(paths))
+            yield
+        finally:
+            staying.over.set()
         assert {status for status, _ in await asyncio.gather(*asked)} == {200}
 
     async def allowed(self, times: int, path: str, visitor: str = "", address: str = "") -> int:

@@ -61,9 +61,12 @@ export class Stage implements AsyncDisposable {
     await this.#play(response, received);
   }
 
-  /** The last request whose path has `part` in it; others, such as reports, may have come since. */
-  last(part: string): Received | undefined {
-    return this.received.filter(({path}) => path?.includes(part)).at(-1);
+  /** The last request, after the first `from`, whose path has `part` in it; others, such as reports, may have come since. */
+  last(part: string, from = 0): Received | undefined {
+    return this.received
+      .slice(from)
+      .filter(({path}) => path?.includes(part))
+      .at(-1);
   }
 }
 
