@@ -53,6 +53,7 @@ Place = tuple[int, int]
 # Code within a sentence, or a block in a shell's language or none.
 _COMMAND = re.compile(r"(?<!`)`[^`]|^`{3,}(?:bash|sh|shell|console|zsh|text)?\n", re.MULTILINE)
 _DRAWING = re.compile("[\u2500-\u257f\u25b2-\u25c4]")
+_NAVIGATION = re.compile(r"(?: [\u00b7\u2022|\u00bb\u203a] .+?){3}")  # a row of links
 _DIGIT = re.compile(r"\d")
 _MARKER = re.compile(r"\[(\d{1,3})\]")
 
@@ -145,9 +146,7 @@ class Draft:
             above = matcher.find(passage.heading).terms
             fit = 0.5 + 0.5 * passage.score / top
             # What a heading that asks the question is worth, or a question within the text, belongs to what follows it.
-            asked = self._asked_above(passage, matcher, weights) / whole
-            if asked:
-                self._led.add(index)
+            led = asked = self._asked_above(passage, matcher, weights) / whole
             values: list[float] = []
             for position, unit in enumerate(self._units[index]):
                 matches = matcher.find(unit.text)
@@ -159,22 +158,22 @@ class Draft:
                 value, asked = max(value, asked) + _FIRST / (1 + position), 0.0
                 if (how and _is_command(unit)) or (how_much and _DIGIT.search(unit.text)):
                     value += _FITTING
-                if matches.length - len(matches.hits) < _TELLING:
+                if matches.length - len(matches.hits) < _TELLING or _NAVIGATION.search(unit.text):
                     value *= _HEADING_LIKE
                 values.append(value)
-            if passage.nearness > max(values, default=0.0):
-                self._open(index, values)
+            if led or passage.nearness > max(values, default=0.0):
+                self._open(index, values, max(led, passage.nearness))
             worths |= {(index, position): value * fit for position, value in enumerate(values)}
         return worths
 
-    def _open(self, index: int, values: list[float]) -> None:
-        """Let the beginning of a passage speak whose words say less of why it is here than what it means."""
+    def _open(self, index: int, values: list[float], worth: float) -> None:
+        """Let the beginning of a passage speak that is here for its heading, or for what it means, more than for its words."""
         self._led.add(index)
         units = self._units[index]
         opening = [position for position, unit in enumerate(units) if not _is_question(unit)][:_OPENING]
         for place, position in enumerate(opening):
             # In their order.
-            values[position] = max(values[position], self._passages[index].nearness + _FIRST / (1 + place))
+            values[position] = max(values[position], worth + _FIRST / (1 + place))
 
     @staticmethod
     def _asked_above(passage: Passage, matcher: Matcher, weights: Mapping[str, float]) -> float:

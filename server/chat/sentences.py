@@ -10,6 +10,8 @@ _ABBREVIATED = re.compile(
     r"(?:^|[\s(])(?:e\.g|i\.e|etc|cf|vs|approx|resp|no|nos|fig|sec|ch|p|pp|mr|mrs|ms|dr|prof|st|[A-Za-z])\.$",
     re.IGNORECASE,
 )
+_NUMBER = re.compile(r"\d{1,3}\.")
+"""Of an item in a numbered list."""
 
 
 def sentences(text: str) -> list[str]:
@@ -20,6 +22,8 @@ def sentences(text: str) -> list[str]:
         sentence = text[start : end.end()].strip()
         # "e.g. SQLite" goes on; so does what stands between backticks.
         if not sentence or _ABBREVIATED.search(sentence[-12:]) or sentence.count("`") % 2:
+            continue
+        if _NUMBER.fullmatch(sentence):
             continue
         found.append(sentence)
         start = end.end()

@@ -211,6 +211,23 @@ async def test_any_naughty_string_can_be_marked(chat: Chat) -> None:
         _is_sound(await _selected(chat, "What is this about tracing a request?", text[:5_000]))
 
 
+async def test_under_a_heading_that_asks_the_question_the_beginning_is_told() -> None:
+    steps = "First unlock the dock. Then lift the wheel.\n\n```sh\ndockctl open\n```\n\nIt clicks. Nothing else is needed."
+    asked = ranked([Passage("d-0", "How to return a bicycle", "d.md", steps)], {"return": 1.0, "bicycl": 1.0})
+    text, sources = await _answer(Question(message="How do I return a bicycle?"), asked)
+    assert text == "First unlock the dock. Then lift the wheel.\n\n```sh\ndockctl open\n```\n\n[1]"
+    assert [source.id for source in sources] == ["d-0"]
+
+
+async def test_a_row_of_links_is_not_told_where_there_is_a_sentence() -> None:
+    links = "Start · Prices · Return a bicycle at night · Lost and found · Press"
+    text, sources = await _of(
+        "Where is a bicycle returned at night?", links, "A bicycle is returned at night at Pier 4."
+    )
+    assert text == "A bicycle is returned at night at Pier 4. [1]"
+    assert sources[0].id == "d1-0"
+
+
 async def test_a_heading_that_asks_the_question_and_has_no_word_below_it_is_no_answer() -> None:
     question = Question(message="How do I trace a request?")
     empty = ranked([Passage("d-0", "How to trace a request", "d.md", " ")], {"trace": 1.0, "request": 1.0})
@@ -249,6 +266,8 @@ def test_taking_a_text_apart_loses_no_word(text: str) -> None:
         ("Version 1.5 is out. It runs.", ["Version 1.5 is out.", "It runs."]),
         ("Run `a. B` now. Then stop.", ["Run `a. B` now.", "Then stop."]),
         ('He said "Go." Then he went.', ['He said "Go."', "Then he went."]),
+        ("1. Turn it on. 2. Ride.", ["1. Turn it on.", "2. Ride."]),
+        ("It has 3. Then none.", ["It has 3.", "Then none."]),
         ("no end", ["no end"]),
         ("", []),
         ("一。二。", ["一。", "二。"]),
