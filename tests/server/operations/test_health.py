@@ -22,7 +22,7 @@ def get(server: ServerProcess, path: str) -> tuple[int, dict[str, Any]]:
 
 
 def test_a_well_server_says_ok_connected_and_its_uptime(server: ServerProcess) -> None:
-    started = datetime.fromisoformat(server.events("server_started")[0]["timestamp"]).timestamp()
+    started = datetime.fromisoformat(server.wait_for("server_started")[0]["timestamp"]).timestamp()
     before = time.time()
     status, body = get(server, "/health")
     assert (status, list(body)) == (200, ["status", "database", "uptime_seconds"])
