@@ -59,7 +59,8 @@ class _Count:
         self._progress = progress
         self._shown = time.monotonic()
         self.starts: dict[str, Start] = {}
-        self.torn: list[tuple[Start, Callable[[], int], Line]] = []
+        self.torn: list[tuple[Start, int, Line]] = []  # with their `seq`
+        self.short: list[tuple[Start, int, Line]] = []  # torn before it, with that of the line before
         self.events = self.recovered = self.twice = self.unindexed = self.segments = self.bytes = 0
         self.problems: list[Problem] = []
 
@@ -136,11 +137,9 @@ class _Count:
         One that is too short to say which event it is was the next after `before`.
         """
         if (found := _TORN_PLACE.search(line.raw)) is not None:
-            seq = int(found[2])
-            self.torn.append((self.start(found[1].decode(errors="replace")), lambda: seq, line))
+            self.torn.append((self.start(found[1].decode(errors="replace")), int(found[2]), line))
         elif before:
-            start = self.start(boot_of(line.segment))
-            self.torn.append((start, lambda: _next(start, before), line))
+            self.short.append((self.start(boot_of(line.segment)), before, line))
         else:
             self.problems.append(Problem("torn", told(line), line.segment.name, line.offset))
 
@@ -166,8 +165,9 @@ def verify(folder: Path, progress: Progress = lambda _: None) -> Report:
         folder
     ):  # Between the two it may have gone on to a segment that was not there to be read.
         count.start(boot).running = True
-    for start, seq, line in count.torn:
-        if start.seen.add(seq()):
+    short = [(start, _next(start, before), line) for start, before, line in count.short]
+    for start, seq, line in count.torn + short:
+        if start.seen.add(seq):
             count.problems.append(Problem("torn", told(line), line.segment.name, line.offset))
     dropped = 0
     for boot, start in count.starts.items():

@@ -258,14 +258,13 @@ class Writer:
 
     async def _write_urgent(self) -> None:
         """On a full disk: what fits into the reserve. Returns when there is room again, raises ``OSError`` while there is none."""
-        if not self._segments.is_open:  # First, or the reserve would take the last inode again.
-            if time.monotonic() - self._flushed_at < self._flush_pause:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        # First, or the reserve would take the last inode again; but each segment of a disk that does not flush has its time.
+        if not self._segments.is_open and time.monotonic() - self._flushed_at >= self._flush_pause:
             await self._rotate()
         if await self._segments.run(self._reserve.take_again):
             self._full = False
             return
-        if not self._progress.lead:
+        if self._segments.is_open and not self._progress.lead:
             before = self._segments.bytes
             await self._append_urgent()
             if self._segments.bytes != before:

@@ -53,7 +53,9 @@ Place = tuple[int, int]
 # Code within a sentence, or a block in a shell's language or none.
 _COMMAND = re.compile(r"(?<!`)`[^`]|^`{3,}(?:bash|sh|shell|console|zsh|text)?\n", re.MULTILINE)
 _DRAWING = re.compile("[\u2500-\u257f\u25b2-\u25c4]")
-_NAVIGATION = re.compile(r"(?: [\u00b7\u2022|\u00bb\u203a] .+?){3}")  # a row of links
+_NAVIGATION = re.compile(
+    r"(?: [\u00b7\u2022\u00bb\u203a] .+?){3}"
+)  # a row of links; not `|`, which commands have
 _DIGIT = re.compile(r"\d")
 _MARKER = re.compile(r"\[(\d{1,3})\]")
 
