@@ -228,6 +228,13 @@ async def test_a_row_of_links_is_not_told_where_there_is_a_sentence() -> None:
     assert sources[0].id == "d1-0"
 
 
+async def test_a_command_with_pipes_is_no_row_of_links() -> None:
+    command = "Count the errors of a log with `cat log | grep ERROR | sort | uniq -c | sort -n` and see."
+    other = "Some say that the errors of a log count for nothing, and that nobody reads them anyway."
+    text, _ = await _of("How do I count the errors of a log?", command, other)
+    assert text.startswith("Count the errors")
+
+
 async def test_a_heading_that_asks_the_question_and_has_no_word_below_it_is_no_answer() -> None:
     question = Question(message="How do I trace a request?")
     empty = ranked([Passage("d-0", "How to trace a request", "d.md", " ")], {"trace": 1.0, "request": 1.0})
