@@ -39,6 +39,7 @@ _FITTING = 0.1  # a command for "how do I", a figure for "how many"
 _TELLING = 5  # a unit with fewer words besides the question's own
 _HEADING_LIKE = 0.6  # repeats the question; it is worth this part
 _ASKS = 0.75  # how much of the question a heading holds that asks it
+_TITLE = 2  # words
 _OPENING = 3  # how many units are the beginning of a passage
 _ENOUGH = 0.7  # how much of the best unit's worth another one needs to be told as well
 _ALIKE = 0.7  # the share of words in common that makes two units one
@@ -172,7 +173,7 @@ class Draft:
         """Let the beginning of a passage speak that is here for its heading, or for what it means, more than for its words."""
         self._led.add(index)
         units = self._units[index]
-        opening = [position for position, unit in enumerate(units) if not _is_question(unit)][:_OPENING]
+        opening = [position for position, unit in enumerate(units) if _says_something(unit)][:_OPENING]
         for place, position in enumerate(opening):
             # In their order.
             values[position] = max(values[position], worth + _FIRST / (1 + place))
@@ -327,6 +328,11 @@ class Draft:
 
 def _is_question(unit: Unit) -> bool:
     return unit.kind == "sentence" and unit.text.endswith("?")
+
+
+def _says_something(unit: Unit) -> bool:
+    """No question, nor a word or two that stand before a paragraph as its title does."""
+    return unit.kind == "code" or (not _is_question(unit) and len(unit.text.split()) > _TITLE)
 
 
 def _is_command(unit: Unit) -> bool:
