@@ -17,7 +17,7 @@ from .answer import Cited, Earlier, Piece, Text
 from .matching import Matcher
 from .models import EXCERPT_LIMIT, SOURCES_LIMIT, Mode, Question, Source
 from .passages import SEPARATOR, Passage, Unit, excerpt, taken_apart
-from .ranking import LEADS, held, ranked
+from .ranking import LEADS, fitting, held, ranked
 from .words import stems, terms
 
 MODEL = "extractive"
@@ -181,9 +181,10 @@ class Draft:
     @staticmethod
     def _asked_above(passage: Passage, matcher: Matcher, weights: Mapping[str, float]) -> float:
         """What the passage's own heading holds of the question, if it is nearly all of it."""
-        own = matcher.find(passage.heading.rpartition(SEPARATOR)[2]).terms
-        value = sum(weights[term] for term in own)
-        return LEADS * value if value >= _ASKS * sum(weights.values()) else 0.0
+        heading = passage.heading.rpartition(SEPARATOR)[2]
+        own = matcher.find(heading)
+        value = sum(weights[term] for term in own.terms)
+        return LEADS * fitting(own, heading) * value if value >= _ASKS * sum(weights.values()) else 0.0
 
     @property
     def says_something(self) -> bool:

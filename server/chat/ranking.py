@@ -21,6 +21,7 @@ from math import log as ln
 
 from .matching import Matcher, Matches
 from .passages import SEPARATOR, Passage
+from .words import terms
 
 K1 = 0.9
 B = 0.4
@@ -36,6 +37,8 @@ ABOVE = 0.35
 """How much of a word's weight counts where only the headings hold it."""
 LEADS = 1.25
 """How much more than in the text a word counts as held where the passage's own heading holds it: that may ask the very question."""
+ELSE = 0.3
+"""How much less it counts when nearly all of a heading is about something else."""
 ADJACENT = 0.15
 """How much more two words weigh that stand side by side in the question and in the text."""
 
@@ -60,9 +63,13 @@ def ranked(passages: Sequence[Passage], weights: Mapping[str, float]) -> list[Pa
         found = text.terms | heading.terms
         if found:
             bm25 = _bm25(text, heading, weights) / whole
-            own = matcher.find(passage.heading.rpartition(SEPARATOR)[2])
+            own = matcher.find(own_heading := passage.heading.rpartition(SEPARATOR)[2])
             closest = (
-                max(_closest(text, heading.terms, weights), LEADS * held(own, _NOTHING, weights)) / whole
+                max(
+                    _closest(text, heading.terms, weights),
+                    LEADS * fitting(own, own_heading) * held(own, _NOTHING, weights),
+                )
+                / whole
             )
             score = (1 - CLOSE) * bm25 + CLOSE * closest
             matched = {term: weight for term, weight in weights.items() if term in found}
@@ -70,6 +77,12 @@ def ranked(passages: Sequence[Passage], weights: Mapping[str, float]) -> list[Pa
     # Among equals, the order of the database.
     scored.sort(key=lambda passage: -passage.score)
     return [replace(passage, score=min(passage.score, 1.0)) for passage in scored]
+
+
+def fitting(matches: Matches, heading: str) -> float:
+    """How well a heading fits that holds these words of the question: the fewer others it has, the better."""
+    said = len(terms(heading, 24)) or 1
+    return 1 - ELSE * (1 - min(len(matches.terms) / said, 1.0))
 
 
 def held(matches: Matches, above: frozenset[str], weights: Mapping[str, float]) -> float:
