@@ -9,12 +9,12 @@ import pytest
 
 from tests.faults.load import under_load
 from tests.harness import running
-from tests.waiting import ENOUGH_SECONDS
+from tests.waiting import ENOUGH_SECONDS, until
 
 
 def test_the_same_harness_sees_what_an_end_without_a_stop_and_a_ring_loses(tmp_path: Path) -> None:
     with running(tmp_path, LOG_LINGER_MS="1000") as server, under_load(server, "/nowhere") as load:
-        time.sleep(0.7)
+        until(lambda: load.statuses()["/nowhere", 404] > 20)
         server.kill()
         load.stop()
         found = server.events()
@@ -29,10 +29,10 @@ def test_a_stop_at_peak_loses_nothing(tmp_path: Path, signals: int, segment_byte
         server = stack.enter_context(running(tmp_path, LOG_SEGMENT_BYTES=segment_bytes))
         assert server.process is not None
         loads = [stack.enter_context(under_load(server, "/nowhere")) for _ in range(4)]
-        time.sleep(0.7)
+        until(lambda: sum(load.statuses()["/nowhere", 404] for load in loads) > 100)
         if signals > 1:  # The stop takes as long as what is in flight.
             stack.enter_context(under_load(server, "/test/faults/slow?seconds=1"))
-            time.sleep(0.2)
+            server.wait_for("fault_injected")
         for _ in range(signals):
             server.process.send_signal(signal.SIGTERM)
             time.sleep(0.2)
@@ -41,7 +41,6 @@ def test_a_stop_at_peak_loses_nothing(tmp_path: Path, signals: int, segment_byte
             load.stop()
         found = server.events()
     answered = sum(load.statuses()["/nowhere", 404] for load in loads)
-    assert answered > 100
     assert sum(event["event"] == "http_request" for event in found) >= answered
     assert sorted(event["seq"] for event in found) == list(range(1, len(found) + 1))
     assert found[-1]["event"] == "server_stopped"

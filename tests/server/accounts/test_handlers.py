@@ -14,6 +14,7 @@ import pytest
 
 from tests.harness import Answer, ServerProcess, exchange, free_port, request_bytes, running, with_documents
 from tests.visitors import LINK, Visitor, anonymous_token, letters, link_token, text_of
+from tests.waiting import ENOUGH_SECONDS, until
 
 _numbers = count(1)
 
@@ -310,18 +311,21 @@ def test_a_key_is_rotated_under_load_and_nobody_is_logged_out(tmp_path: Path, do
                     states["no answer"] += 1  # while it starts anew
                     time.sleep(0.02)
 
+        def more(count: int) -> None:
+            wanted = states["logged_in"] + count
+            until(lambda: states["logged_in"] >= wanted, f"{count} more who are logged in")
+
         with ThreadPoolExecutor(len(tokens)) as pool:
             checking = [pool.submit(check, token) for token in tokens]
             for keys in (f"{new},{old}", f"{new},{old}"):
-                time.sleep(0.5)
+                more(20)
                 assert server.stop(signal.SIGTERM) == 0
                 server.settings["SECRET_KEY"] = keys
                 server.start()
-            time.sleep(0.5)
+            more(20)
             stopped.set()
             for one in checking:
-                one.result(30)
-        assert states["logged_in"] > 50
+                one.result(ENOUGH_SECONDS)
         assert set(states) <= {"logged_in", "no answer"}
     finally:
         server.kill()

@@ -8,6 +8,7 @@ from server.chat.budget import KEPT_DAYS, Bounds, Budget
 from server.store import usage
 from server.store.engine import Store
 from tests.reading_log import events
+from tests.waiting import ENOUGH_SECONDS
 
 
 class Clock:
@@ -65,11 +66,10 @@ async def test_it_is_written_by_itself(store: Store) -> None:
     budget = Budget(store, Bounds(), Clock())
     for _ in range(50):
         budget.spend(2, None)
-    for _ in range(200):
-        if (await usage.read(store, ["day:2026-01-31"]))["day:2026-01-31"]:
-            break
-        await asyncio.sleep(0.02)
-    assert (await usage.read(store, ["day:2026-01-31"]))["day:2026-01-31"] == 100
+    async with asyncio.timeout(ENOUGH_SECONDS):
+        while not (spent := (await usage.read(store, ["day:2026-01-31"]))["day:2026-01-31"]):
+            await asyncio.sleep(0.02)
+    assert spent == 100
     budget.spend(1, None)
     await budget.close()
     assert (await usage.read(store, ["day:2026-01-31"]))["day:2026-01-31"] == 101

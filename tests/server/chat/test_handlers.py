@@ -34,6 +34,7 @@ from server.store.engine import Store
 from tests.reading_log import events
 from tests.server.chat.documents import library
 from tests.shared import naughty_strings
+from tests.waiting import soon
 
 QUESTION = "How do I trace a request?"
 
@@ -380,6 +381,5 @@ async def test_no_task_and_no_answerer_outlives_its_request(start: Start) -> Non
     before = len(asyncio.all_tasks())
     for _ in range(20):
         await _stream(client)
-    await asyncio.sleep(0.05)
-    assert len(asyncio.all_tasks()) <= before + 1
+    await soon(lambda: len(asyncio.all_tasks()) <= before + 1)
     assert answerer.stopped.is_set()

@@ -1,10 +1,11 @@
 """An endpoint for each test, and a model that is asked there."""
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from server.upstream.breaker import Tolerance
+from server.upstream.breaker import LONGEST_OPEN_SECONDS, Breaker, Tolerance
 from server.upstream.endpoint import Model
 from server.upstream.llm import LLM
 from server.upstream.patience import Patience
@@ -19,6 +20,11 @@ Make = Callable[..., LLM]
 def endpoint() -> Iterator[ModelEndpoint]:
     with serving() as one:
         yield one
+
+
+def waited_out(breaker: Breaker) -> None:
+    """Its time is over: a probe may go through."""
+    breaker._clock = lambda: time.monotonic() + LONGEST_OPEN_SECONDS
 
 
 @pytest.fixture

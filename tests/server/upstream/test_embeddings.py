@@ -1,6 +1,5 @@
 """Asked for vectors: a question once and in time, passages with patience; what came is remembered, what failed is told."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -29,7 +28,7 @@ from tests.model_endpoint import (
 from tests.reading_log import events
 from tests.waiting import ENOUGH_SECONDS
 
-from .conftest import KEY
+from .conftest import KEY, waited_out
 
 Make = Callable[..., Embeddings]
 QUESTION = "How do I get my money back?"
@@ -198,7 +197,7 @@ async def test_what_is_remembered_is_bounded_and_the_longest_unasked_goes_first(
 async def test_the_breaker_opens_after_failures_and_lets_a_probe_through(
     embedding: Make, endpoint: ModelEndpoint
 ) -> None:
-    embeddings = embedding(failures=3, open_seconds=0.1)
+    embeddings = embedding(failures=3, open_seconds=60)
     endpoint.embeds = refuses(500)
     for _ in range(3):
         await failed(embeddings)
@@ -207,8 +206,7 @@ async def test_the_breaker_opens_after_failures_and_lets_a_probe_through(
     assert (name, status, logged) == ("unavailable", CIRCUIT_OPEN, [])
     assert len(endpoint.asked) == 3
     endpoint.embeds = embeds()
-    while embeddings.breaker.state == "open":
-        await asyncio.sleep(0.01)
+    waited_out(embeddings.breaker)
     assert (await embeddings.of_question(QUESTION, DIMENSIONS)).size
     assert embeddings.figures()["embedding_open"] is False
 

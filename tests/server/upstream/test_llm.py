@@ -36,9 +36,9 @@ from tests.model_endpoint import (
     usage,
 )
 from tests.reading_log import events
-from tests.waiting import undisturbed
+from tests.waiting import soon, undisturbed
 
-from .conftest import KEY, Make
+from .conftest import KEY, Make, waited_out
 
 STILL_HERE: list[bytes | float] = [b": still here\n\n", 0.05] * 40
 MESSAGES: list[Message] = [{"role": "user", "content": "How do I overtake?"}]
@@ -287,10 +287,7 @@ async def test_when_nobody_listens_any_more_the_connection_is_closed(
     endpoint.usually = says("word " * 1000, seconds=0.02)
     async with aclosing(make().answer(MESSAGES)) as pieces:
         await anext(pieces)
-    for _ in range(200):
-        if endpoint.left:
-            break
-        await asyncio.sleep(0.02)
+    await soon(lambda: endpoint.left)
     assert endpoint.left == 1
 
 
@@ -298,7 +295,7 @@ async def test_the_breaker_opens_leaves_the_endpoint_alone_and_closes_again(
     make: Make, endpoint: ModelEndpoint
 ) -> None:
     endpoint.usually = refuses(500)
-    llm = make(failures=3, open_seconds=0.3)
+    llm = make(failures=3, open_seconds=60)
     with events() as logged:
         for _ in range(3):
             await _try(llm)
@@ -308,7 +305,7 @@ async def test_the_breaker_opens_leaves_the_endpoint_alone_and_closes_again(
         assert refused.value.status == "CIRCUIT_OPEN"
         assert len(endpoint.asked) == 3
         endpoint.usually = says("Well again.")
-        await asyncio.sleep(llm.breaker.retry_seconds + 0.01)
+        waited_out(llm.breaker)
         assert (await told(llm))[0] == "Well again."
     changes = [line for line in logged if line["event"] == "dependency_state_changed"]
     assert [(line["dependency"], line["state"], line["reason"]) for line in changes] == [
@@ -339,12 +336,12 @@ async def test_a_visitor_who_leaves_half_open_does_not_keep_the_breaker_from_clo
     make: Make, endpoint: ModelEndpoint
 ) -> None:
     endpoint.usually = refuses(500)
-    llm = make(failures=1, open_seconds=0.1)
+    llm = make(failures=1, open_seconds=60)
     await _try(llm)
-    await asyncio.sleep(0.15)
+    waited_out(llm.breaker)
     endpoint.usually = stalls()
     probe = asyncio.create_task(_try(llm))
-    await asyncio.sleep(0.1)
+    await soon(lambda: len(endpoint.asked) == 2)
     probe.cancel()
     with pytest.raises(asyncio.CancelledError):
         await probe
