@@ -3,7 +3,7 @@
 Whoever has a `Store` asks for nothing else, so that no other module has to know which database it is on.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from . import postgres, sqlite
@@ -61,8 +61,8 @@ class Dialect(Protocol):
     def failure(self, error: BaseException) -> str | None:
         """The database's own code for `error` when it means "not now"; None when it is anything else, such as a bug."""
 
-    def is_there(self, url: str) -> bool:
-        """False when it is known, without connecting, that there is no database at `url`."""
+    def lies_at(self, url: str) -> Hashable:
+        """What tells the database at `url` from another that is put in its place, as far as is known without connecting; None for none."""
 
 
 _DIALECTS: Sequence[Dialect] = (sqlite, postgres)

@@ -5,7 +5,7 @@ the request's `db_ms` and `db_calls`; one that fails or takes long leaves a `dep
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -41,6 +41,13 @@ class _NoTurn(Exception):
     """Those who came before have written for too long."""
 
 
+class _Elsewhere(Exception):
+    """What the connections have open does not lie where it was opened any more."""
+
+    def __init__(self, status: str) -> None:
+        self.status = status
+
+
 class Store:
     """One open database.
 
@@ -55,6 +62,7 @@ class Store:
         self, url: str, *, create: bool = True, connections: int = CONNECTIONS, patient: bool = False
     ) -> None:
         self.dialect = dialect_of(url)
+        from sqlalchemy import event
         from sqlalchemy.ext.asyncio import create_async_engine
 
         self._url = url
@@ -65,6 +73,8 @@ class Store:
         self.engine = create_async_engine(address, hide_parameters=True, **options)
         self.dialect.prepare(self.engine.sync_engine)
         texts.install(self.engine.sync_engine)
+        self._opened: Hashable = None
+        event.listen(self.engine.sync_engine, "connect", self._remember)
         self._patient = patient
         self._reader = self.engine.execution_options(**self.dialect.READING)
         self._writer = self.engine.execution_options(**self.dialect.WRITING)
@@ -96,19 +106,29 @@ class Store:
 
     def exists(self) -> bool:
         """Whether there is a database at all, of whatever shape."""
-        return self.dialect.is_there(self._url)
+        return self.dialect.lies_at(self._url) is not None
 
     async def ping(self) -> None:
         """Asks the database for next to nothing; raises ``StoreUnavailable`` when it cannot be used."""
         async with self.fetching("ping") as fetch:
             await fetch(self.dialect.PING, ())
-        if not self.exists():
-            tell_of_call("database", "ping", "failed", status="FILE_GONE")
-            raise StoreUnavailable
 
     async def close(self) -> None:
         """Let every connection go. SQLite's log is written back into its file with the last one."""
         await self.engine.dispose()
+        self._opened = None
+
+    def _remember(self, *_: object) -> None:
+        if self._opened is None:
+            self._opened = self.dialect.lies_at(self._url)
+
+    def _look(self) -> None:
+        """Raises ``_Elsewhere`` when the database was taken away, or another one put in its place: what went on being written would be lost.
+
+        A connection to the new one, beside those to the old one, could damage it (https://sqlite.org/howtocorrupt.html, section 4).
+        """
+        if self._opened is not None and (there := self.dialect.lies_at(self._url)) != self._opened:
+            raise _Elsewhere("FILE_GONE" if there is None else "FILE_REPLACED")
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -135,6 +155,7 @@ class Store:
         started = perf_counter()
         status = None
         try:
+            self._look()
             yield
         except Exception as error:
             status = self._failure(error)
@@ -155,4 +176,6 @@ class Store:
 
         if isinstance(error, _NoTurn):
             return self.dialect.ONE_WRITER
+        if isinstance(error, _Elsewhere):
+            return error.status
         return "POOL_EXHAUSTED" if isinstance(error, NoConnectionFree) else self.dialect.failure(error)

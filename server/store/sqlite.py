@@ -4,8 +4,10 @@ Write-ahead logging lets readers go on while one writer writes. `synchronous=NOR
 happens; after a power cut it may lose the last commits, all of which a repeated ingest brings back.
 """
 
+import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
@@ -50,6 +52,7 @@ _UNAVAILABLE = frozenset(
 )
 
 
+@lru_cache(maxsize=8)
 def database_file(url: str) -> Path | None:
     """The file that an SQLite `url` names; None for a database in memory."""
     name = url.partition("?")[0].partition(":///")[2]
@@ -155,7 +158,13 @@ def failure(error: BaseException) -> str | None:
     return None
 
 
-def is_there(url: str) -> bool:
-    """Whether the database's file still lies where it was opened; SQLite itself goes on with a deleted one."""
+def lies_at(url: str) -> Hashable:
+    """See `Dialect`: which file it is. SQLite itself goes on with one that was deleted or replaced."""
     file = database_file(url)
-    return file is None or file.exists()
+    if file is None:
+        return ":memory:"
+    try:
+        found = os.stat(file)  # noqa: PTH116 - asked before each use, and twice as quick
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -186,7 +186,32 @@ async def test_a_database_deleted_under_the_server_is_noticed(store: Store) -> N
     _file(store).unlink()
     with events() as written, pytest.raises(StoreUnavailable):
         await store.ping()
-    assert "FILE_GONE" in [event["status"] for event in written]
+    assert [event["status"] for event in written] == ["FILE_GONE"]
+
+
+async def test_nothing_is_read_from_or_written_to_a_file_that_was_replaced(
+    store: Store, tmp_path: Path
+) -> None:
+    await _with_table(store)
+    ours, away, other = _file(store), tmp_path / "away.db", tmp_path / "other.db"
+    sqlite3.connect(other).execute("CREATE TABLE t (x)")
+    ours.rename(away)
+    other.rename(ours)
+    for use in (store.reading, store.fetching, store.writing):
+        with events() as written, pytest.raises(StoreUnavailable):
+            async with use("test"):
+                raise AssertionError("it is not there to be used")
+        assert [event["status"] for event in written] == ["FILE_REPLACED"]
+    away.rename(ours)
+    assert await _count(store) == 0
+
+
+async def test_a_store_that_was_closed_opens_what_is_there(store: Store) -> None:
+    await _with_table(store)
+    await store.close()
+    _file(store).unlink()
+    await store.ping()
+    assert _file(store).exists()
 
 
 async def test_closing_writes_everything_into_the_one_file(store: Store, tmp_path: Path) -> None:
