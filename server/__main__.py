@@ -3,6 +3,7 @@
     python -m server                    serve (the default): the API, the widget, and a page to try it on
     python -m server ingest PATH...     read Markdown, HTML, text and PDF, so that questions can be answered from them
     python -m server migrate            bring the database to the present shape
+    python -m server backup FILE        copy the SQLite database while the server runs
     python -m server mail ADDRESS       have the running server send a test letter
     python -m server check              show the settings in force, and what is wrong with them
     python -m server keys new           make a key for SECRET_KEY
@@ -76,6 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _run(work)
         case "migrate":
             return _run(_migrate(settings))
+        case "backup":
+            return _run(_backup(settings, options.file))
         case "mail":
             return _run(_mail(settings, options.address))
         case "check":
@@ -117,6 +120,16 @@ def _parser() -> argparse.ArgumentParser:
         help="with EMBEDDING_MODEL: embed every passage again, because the model has changed under its name",
     )
     commands.add_parser("migrate", help="bring the database to the present shape")
+    backup = commands.add_parser(
+        "backup",
+        help="copy the SQLite database while the server runs",
+        description="Copies the database as it is at this moment to FILE, whole and checked; the server goes on. FILE must not exist yet, "
+        "and only its owner may read it: it holds addresses and conversations. With PostgreSQL, use pg_dump.",
+        epilog="To restore: stop the server, move the database's files away, put FILE in the place of the database, and start it again.",
+    )
+    backup.add_argument(
+        "file", type=Path, metavar="FILE", help="where to; on another disk it outlives this one"
+    )
     mail = commands.add_parser(
         "mail",
         help="have the running server send a test letter",
@@ -261,6 +274,38 @@ async def _migrate(settings: Settings) -> int:
 
     with opening_database():
         await migrate.upgrade(settings.database_url)
+    return 0
+
+
+async def _backup(settings: Settings, target: Path) -> int:
+    """Copy the database of `settings` to `target`; nothing else runs in this process meanwhile."""
+    import sqlite3
+
+    from .store.backup import Damaged, back_up, showing
+    from .store.sqlite import database_file
+
+    source = database_file(settings.database_url)
+    what = f"back up the database to {target}"
+    if source is None:
+        raise StepFailed(
+            what, "it is no SQLite file", "With PostgreSQL use pg_dump: see docs/how-to/use-postgresql.md."
+        )
+    if not source.exists():
+        raise StepFailed(
+            what, f"there is none at {source}", "Set DATABASE_URL to the one that the server uses."
+        )
+    with (
+        step(
+            what,
+            "Is there room for a second database, in a folder that can be written?",
+            OSError,
+            sqlite3.Error,
+        ),
+        step(what, "Name a file that does not exist yet, or move this one away.", FileExistsError),
+        step(what, "The database itself is damaged: see docs/OPS_RUNBOOK.md, section 6.", Damaged),
+        showing(source, target) as on_progress,
+    ):
+        back_up(source, target, on_progress)
     return 0
 
 

@@ -69,6 +69,31 @@ def database_gone(server: ServerProcess) -> Iterator[None]:
     away.rename(file)
 
 
+def database_replaced(server: ServerProcess) -> Iterator[None]:
+    """Another file lies where the database's was."""
+    file = server.folder / "var" / "chatkit.db"
+    away = file.with_suffix(".away")
+    file.rename(away)
+    file.write_bytes(away.read_bytes())
+    until_unready(server, "database_disconnected")
+    yield
+    away.replace(file)
+
+
+def database_lost(server: ServerProcess) -> Iterator[None]:
+    """The server is stopped, and of its database a backup is left. Whoever brings that back finds what was in it."""
+    asked = json.loads(ask_question(server))
+    done = server.command("server", "backup", "chatkit.backup")
+    assert done.returncode == 0, done.stderr.decode()
+    server.stop()
+    file = server.folder / "var" / "chatkit.db"
+    file.write_bytes(b"lost")
+    yield
+    server.start()
+    told = ask(server, "/api/v1/conversations", "GET", Authorization=f"Bearer {asked['session']['token']}")
+    assert asked["conversation_id"] in told.decode(), "what was kept is there again"
+
+
 def database_damaged(server: ServerProcess) -> Iterator[None]:
     """The server is stopped, and the beginning of its database is not a database's."""
     server.stop()
@@ -522,6 +547,8 @@ FAULTS: dict[str, Fault] = {
         crashed,
         database_damaged,
         database_gone,
+        database_lost,
+        database_replaced,
         embeddings_down,
         exception,
         foreign_page,
