@@ -329,7 +329,7 @@ async def _mail(settings: Settings, address: str) -> int:
             )
         store = Store(settings.database_url, create=False)
         try:
-            async with store.writing("put_mail") as connection:
+            async with store.writing("put_mail", durable=True) as connection:
                 await outbox.add(connection, trial.KIND, to, "", request_id=request_id, now=time.time())
         finally:
             await store.close()

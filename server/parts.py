@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from pipeline.flush import flush
 from pipeline.segments import FolderInUse
 
 from .accounts.oauth import providers
@@ -93,7 +94,9 @@ def _kept_key(folder: Path) -> bytes:
         draft.unlink(missing_ok=True)
         draft.touch(mode=0o600)
         draft.write_bytes(secrets.token_urlsafe(32).encode())
+        flush(draft)
         draft.rename(path)
+        flush(folder)
     return path.read_bytes()
 
 

@@ -12,6 +12,7 @@ from typing import IO, NamedTuple
 
 from pipeline.blocks import Blocks, compress
 from pipeline.checksum import crc32
+from pipeline.flush import flush
 from pipeline.segments import FILE_MODE, FOLDER_MODE, archive_of
 
 GoOn = Callable[[], None]
@@ -38,7 +39,7 @@ def archive(segment: Path, go_on: GoOn) -> Sizes:
     except BaseException:
         unfinished.unlink(missing_ok=True)  # it takes room that may be what is missing
         raise
-    _flush_folder(target.parent)
+    flush(target.parent)
     segment.unlink()
     return sizes
 
@@ -73,11 +74,3 @@ def _each(blocks: Blocks, checksums: list[int], go_on: GoOn) -> Iterator[bytes]:
 
 def _new(path: Path) -> IO[bytes]:
     return open(path, "wb", opener=lambda name, flags: os.open(name, flags, FILE_MODE))
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

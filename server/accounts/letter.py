@@ -30,7 +30,7 @@ def composer(store: Store, digester: Digester, clock: Clock, site: Callable[[], 
     async def compose(letter: Letter) -> Message | None:
         """The letter; None when it is not wanted any more. A letter that was sent twice has two tokens, and either lets in, once."""
         token = minted(Purpose.VERIFICATION)
-        async with store.writing("arm_verification") as connection:
+        async with store.writing("arm_verification", durable=True) as connection:
             asked = await accounts.verification(connection, verification_id=letter.subject_id)
             if asked is None or asked.spent_at is not None:
                 return None

@@ -137,7 +137,7 @@ class Sessions:
         """
         if purpose_of(token) is not Purpose.SESSION:
             raise _unknown()
-        async with self._store.writing("refresh_session") as connection:
+        async with self._store.writing("refresh_session", durable=True) as connection:
             found, now = await self._found(connection, token), self._clock()
             if found is None or found.account is None:
                 raise _unknown()
@@ -163,7 +163,7 @@ class Sessions:
     async def end(self, visitor: Visitor) -> None:
         """Log `visitor` out. Raises ``NotDurable`` and ``StoreUnavailable``."""
         account = None if visitor.anonymous else visitor.id
-        async with self._store.writing("end_session") as connection:
+        async with self._store.writing("end_session", durable=True) as connection:
             if await accounts.end(connection, visitor.session, "logged_out", self._clock()):
                 await log.durable("session_ended", session=visitor.session, account=account)
 
@@ -184,7 +184,7 @@ class Sessions:
             anonymous = None
         if anonymous is None or not anonymous.anonymous:
             raise SessionNotFound("There is no such anonymous session, or it has moved before.")
-        async with self._store.writing("migrate_session") as connection:
+        async with self._store.writing("migrate_session", durable=True) as connection:
             moved = await self.migrate(connection, anonymous, visitor.id)
             await log.durable(
                 "session_migrated", session=anonymous.session, account=visitor.id, conversations=moved

@@ -131,7 +131,7 @@ class SignUp:
             raise ServiceUnavailable("Signing in by mail is not set up here.")
         await self._spend(email)
         asked, now = Asked(secrets.token_hex(16)), self._clock()
-        async with self._store.writing("ask_verification") as connection:
+        async with self._store.writing("ask_verification", durable=True) as connection:
             # Asked in any case: what is done for one address and not for another could be seen in the time it takes.
             before = await accounts.consent(connection, email)
             row = {
@@ -175,7 +175,7 @@ class SignUp:
         """
         digests = self._digester.digests(token, Purpose.VERIFICATION)
         now = self._clock()
-        async with self._store.writing("verify") as connection:
+        async with self._store.writing("verify", durable=True) as connection:
             asked = await accounts.spend(connection, digests, now) if digests else None
             if asked is not None and asked.consented_at is not None:
                 new = {

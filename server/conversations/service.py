@@ -111,7 +111,7 @@ class Conversations:
         self, visitor: Visitor, conversation_id: str, title: str | None
     ) -> tuple[Conversation, list[Turn]]:
         """Keep it for good, under another title if one is given."""
-        async with self._store.writing("save_conversation") as connection:
+        async with self._store.writing("save_conversation", durable=True) as connection:
             await conversations.save(connection, visitor.id, conversation_id, self._clock())
             if title is not None:
                 await conversations.rename(connection, visitor.id, conversation_id, title)
@@ -124,7 +124,7 @@ class Conversations:
 
     async def delete(self, visitor: Visitor, conversation_id: str) -> None:
         """Delete it, with all its turns. Raises ``NotDurable`` too: then it is still there."""
-        async with self._store.writing("delete_conversation") as connection:
+        async with self._store.writing("delete_conversation", durable=True) as connection:
             if not await conversations.delete(connection, visitor.id, conversation_id):
                 raise _unknown()
             await log.durable("chat_deleted", conversation=conversation_id)

@@ -4,7 +4,6 @@ The copy stands in one transaction that reads, beside which writers go on (https
 miss what is still in the write-ahead log. It bears its name only once it is whole, flushed, and was read again.
 """
 
-import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from time import perf_counter
 from urllib.parse import quote
 
 from pipeline.catalogue import Event, Field, declare
+from pipeline.flush import flush
 from pipeline.log import log
 from server import terminal
 
@@ -57,9 +57,9 @@ def back_up(source: Path, target: Path, on_progress: Callable[[int, int], None])
         unfinished = workshop / target.name
         unfinished.touch(0o600)
         _copy(source, unfinished, on_progress)
-        _flush(unfinished)
+        flush(unfinished)
         unfinished.rename(target)
-        _flush(target.parent)
+        flush(target.parent)
     finally:
         _remove(workshop)
     size = target.stat().st_size
@@ -117,11 +117,3 @@ def _copy(source: Path, target: Path, on_progress: Callable[[int, int], None]) -
 def _remove(folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -27,6 +27,8 @@ class Dialect(Protocol):
     """Execution options of a connection that reads: its statements are no transaction."""
     WRITING: Mapping[str, Any]
     """Execution options of a connection that writes: its statements are one transaction."""
+    DURABLE: Mapping[str, Any]
+    """The same, and what it commits outlives a power cut."""
 
     ONE_WRITER: str
     """Where only one can write at a time, the code that says "others write" (see `failure`); empty where many can."""

@@ -78,6 +78,7 @@ class Store:
         self._patient = patient
         self._reader = self.engine.execution_options(**self.dialect.READING)
         self._writer = self.engine.execution_options(**self.dialect.WRITING)
+        self._keeper = self.engine.execution_options(**self.dialect.DURABLE)
         self._turns = asyncio.Lock() if self.dialect.ONE_WRITER else None
 
     @asynccontextmanager
@@ -99,9 +100,14 @@ class Store:
             yield self.dialect.fetch(driver)
 
     @asynccontextmanager
-    async def writing(self, operation: str) -> "AsyncIterator[AsyncConnection]":
-        """One transaction: committed when the block ends, undone when it raises. Raises ``StoreUnavailable``."""
-        async with self._watched(operation), self._turn(), self._writer.begin() as connection:
+    async def writing(self, operation: str, *, durable: bool = False) -> "AsyncIterator[AsyncConnection]":
+        """One transaction: committed when the block ends, undone when it raises. Raises ``StoreUnavailable``.
+
+        What was committed outlives the process. Where that is `durable` it outlives a power cut, too: for what somebody was told is so, and
+        would not ask for again. That costs a flush, for which others who write wait as well.
+        """
+        writer = self._keeper if durable else self._writer
+        async with self._watched(operation), self._turn(), writer.begin() as connection:
             yield connection
 
     def exists(self) -> bool:

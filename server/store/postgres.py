@@ -39,6 +39,7 @@ IDLE_SECONDS = 30
 
 READING: Mapping[str, Any] = {"isolation_level": "AUTOCOMMIT"}
 WRITING: Mapping[str, Any] = {}
+DURABLE: Mapping[str, Any] = {}  # as any commit is, unless the server's synchronous_commit was turned off
 ONE_WRITER: str = ""
 
 PING: str = "SELECT 1"

@@ -1,7 +1,7 @@
 """What is true of SQLite only: how a connection is opened, how a transaction begins, and what its errors mean.
 
-Write-ahead logging lets readers go on while one writer writes. `synchronous=NORMAL` cannot damage the file, whatever
-happens; after a power cut it may lose the last commits, all of which a repeated ingest brings back.
+Write-ahead logging lets readers go on while one writer writes. With `synchronous=NORMAL` nothing damages the file, and a power cut may take
+the last commits along; with `FULL` a commit is on the disk when it returns (https://sqlite.org/pragma.html#pragma_synchronous).
 """
 
 import os
@@ -21,7 +21,8 @@ BUSY_MS = 5_000
 """How long a statement waits for another process's write before it gives up."""
 
 READING: Mapping[str, Any] = {}
-WRITING: Mapping[str, Any] = {"writes": True}
+WRITING: Mapping[str, Any] = {"writes": "NORMAL"}
+DURABLE: Mapping[str, Any] = {"writes": "FULL"}
 ONE_WRITER: str = "SQLITE_BUSY"
 
 PING: str = "PRAGMA schema_version"
@@ -132,8 +133,13 @@ def on_begin(connection: Any) -> None:
     A writer takes the write lock at once: two deferred transactions that read and then write cannot both go on, and
     SQLite tells one of them only when its work is done.
     """
-    if connection.get_execution_options().get("writes", False):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    level = connection.get_execution_options().get("writes")
+    if level is None:
+        return
+    if connection.info.get("synchronous", "NORMAL") != level:
+        connection.exec_driver_sql(f"PRAGMA synchronous = {level}")
+        connection.info["synchronous"] = level
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def upsert(table: "Table", row: Mapping[str, Any]) -> "Insert":

@@ -219,7 +219,7 @@ class ProviderSignIn:
             raise NotVouched("provider_gone")
         # No transaction is open while the provider is asked.
         vouched = await provider.identify(code, self._attempt(sign_in.provider, flow, sign_in.flow))
-        async with self._store.writing("sign_in") as connection:
+        async with self._store.writing("sign_in", durable=True) as connection:
             account, created, linked = await link(connection, vouched, sign_in, self._clock())
             begun = await self._sessions.begin(connection, account)
             moved = 0
@@ -260,7 +260,7 @@ class ProviderSignIn:
     async def _spend(self, token: str, flow: str) -> SignIn:
         """The sign-in of `token`, which is spent by this, if `flow` belongs to it."""
         digests, now = self._digester.digests(token, Purpose.ANSWER), self._clock()
-        async with self._store.writing("spend_sign_in") as connection:
+        async with self._store.writing("spend_sign_in", durable=True) as connection:
             found = await sign_ins.find(connection, token=digests)
             if found is not None and found.flow in self._digester.digests(flow, Purpose.FLOW):
                 if await sign_ins.spend(connection, found.id, now):
