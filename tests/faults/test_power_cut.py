@@ -3,6 +3,7 @@
 import sqlite3
 import time
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,11 @@ NO_FLUSH = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=fdatasync,fs
 def after_cuts(
     tmp_path: Path, cuts: int, *options: str, under: tuple[str, ...] = ()
 ) -> list[tuple[list[int], Judged]]:
-    """For each of some moments: what had been acknowledged a second before (durable: by then), and the log that the next start finds and leaves."""
-    disk, grace = new_disk(tmp_path, "24M"), 0 if "--durable" in options else SECOND
+    """For each of some moments: what had been acknowledged a second before (durable: by then), and the log that the next start finds and leaves.
+
+    The second is longer by as long as the machine stood still: by the longest time in which nothing at all was acknowledged.
+    """
+    disk, durable = new_disk(tmp_path, "24M"), "--durable" in options
     moments: list[tuple[int, Disk]] = []
     with (
         disk,
@@ -35,6 +39,8 @@ def after_cuts(
             moments.append((time.monotonic_ns(), disk.after_power_cut(tmp_path / f"cut-{number}.img")))
         emitter.kill()
         entries = emitter.entries()
+    still = max(later.at - entry.at for entry, later in pairwise(entries))
+    grace = 0 if durable else SECOND + still
     return [
         ([entry.number for entry in entries if entry.number > 0 and entry.at < moment - grace], found_on(cut))
         for moment, cut in moments

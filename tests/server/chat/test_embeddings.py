@@ -261,7 +261,7 @@ def test_whatever_the_endpoint_does_a_question_is_answered_by_words_in_time_and_
     answer = ask(server, BY_WORDS, request_id)
     assert "opens at nine" in answer["answer"]
     assert not answer["metadata"]["degraded"]
-    (call,) = server.wait_for("dependency_call", request_id=request_id)
+    (call,) = server.wait_for("dependency_call", request_id=request_id, dependency="embeddings")
     assert (call["dependency"], call["operation"]) == ("embeddings", "embed_question")
     assert (call["failure"], call["status"]) == (failure, status)
     assert request_of(server, request_id)["embedding"] == failure
@@ -358,7 +358,7 @@ def test_a_slow_vector_is_told_with_the_endpoints_id_for_it(tmp_path: Path, endp
     with asking(tmp_path, endpoint, EMBEDDING_TIMEOUT_SECONDS="5") as server:
         endpoint.embeds = embeds(seconds=1.1)
         assert ask(server)["sources"]
-        (call,) = server.wait_for("dependency_call")
+        (call,) = server.wait_for("dependency_call", dependency="embeddings")
         assert (call["outcome"], call["upstream_request_id"]) == ("slow", UPSTREAM_ID)
 
 

@@ -174,7 +174,7 @@ def test_an_answer_is_the_models_with_the_sources_it_was_given(
     (request, _) = model_server.wait_for("http_request", 2, status=200, outcome="ok")
     assert request["upstream_request_id"] == UPSTREAM_ID
     assert 0 < request["llm_first_token_ms"] <= request["llm_ms"] <= request["duration_ms"]
-    assert not model_server.events("dependency_call")
+    assert not model_server.events("dependency_call", dependency="llm")
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def fails_before_its_first_token(
 
     answered = model_server.wait_for("question_answered", 2)
     assert [(line["model"], line["degraded"]) for line in answered] == [("extractive", why)] * 2
-    calls = model_server.wait_for("dependency_call", 2)
+    calls = model_server.wait_for("dependency_call", 2, dependency="llm")
     assert [(line["request_id"], line["dependency"], line["failure"], line["status"]) for line in calls] == [
         (f"visitor-{number}", "llm", why.removeprefix("llm_"), status) for number in (1, 2)
     ]
@@ -285,7 +285,7 @@ def fails_in_the_middle(
     assert answer["sources"] == told.sources
     assert len(endpoint.asked) == 2
 
-    calls = model_server.wait_for("dependency_call", 2)
+    calls = model_server.wait_for("dependency_call", 2, dependency="llm")
     assert [(line["failure"], line["status"], line["upstream_request_id"]) for line in calls] == [
         (failure, status, UPSTREAM_ID)
     ] * 2
@@ -471,7 +471,7 @@ def test_when_the_visitor_leaves_the_model_is_let_go(
     assert until(lambda: endpoint.left) == 1
     (request,) = model_server.wait_for("http_request")
     assert request["outcome"] == "client_closed"
-    assert not model_server.events("dependency_call")
+    assert not model_server.events("dependency_call", dependency="llm")
     # What was written until then was paid for.
     assert get(model_server, "/metrics")["llm"]["tokens"] > 0
 

@@ -5,8 +5,11 @@ import json
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -21,7 +24,7 @@ from server.operations.health import Dependency
 from tests.harness import Answer, ServerProcess, chat_body, exchange, free_port, request_bytes, running
 from tests.redis import RedisProcess, redis_running
 from tests.server.middleware.visitors import serving
-from tests.waiting import ENOUGH_SECONDS
+from tests.waiting import ENOUGH_SECONDS, undisturbed
 
 JSON = {"Content-Type": "application/json"}
 KEYS = Keys(os.urandom(32))
@@ -58,34 +61,53 @@ def own_redis() -> Iterator[RedisProcess]:
         yield process
 
 
-@pytest.fixture
-def limited(tmp_path: Path, own_redis: RedisProcess) -> Iterator[ServerProcess]:
+@contextmanager
+def counting_in(redis: RedisProcess, folder: Path, **more: str) -> Iterator[ServerProcess]:
     """A server that counts there, behind a proxy of this machine."""
-    settings = {"RATE_LIMITS": "true", "TRUSTED_PROXIES": "127.0.0.1", "REDIS_URL": own_redis.url}
-    with running(tmp_path / "server", **settings) as server:
+    settings = {"RATE_LIMITS": "true", "TRUSTED_PROXIES": "127.0.0.1", "REDIS_URL": redis.url}
+    with running(folder, **settings, **more) as server:
         yield server
 
 
-def test_two_workers_allow_together_exactly_what_one_would(tmp_path: Path, redis: RedisProcess) -> None:
-    settings = {"RATE_LIMITS": "true", "TRUSTED_PROXIES": "127.0.0.1", "REDIS_URL": redis.url}
-    statuses: Counter[int] = Counter()
-    with running(tmp_path, WORKERS="2", **settings) as server:
-        server.wait_for("server_started", 2)
+@pytest.fixture
+def limited(tmp_path: Path, own_redis: RedisProcess) -> Iterator[ServerProcess]:
+    with counting_in(own_redis, tmp_path / "server") as server:
+        yield server
+
+
+async def with_a_redis_of_its_own(
+    test: Callable[[ServerProcess, RedisProcess], None], folder: Path, **settings: str
+) -> None:
+    """Run `test` with a server and the Redis in which it counts: for a moment that Redis does not answer it is held to be away."""
+
+    def attempt() -> None:
+        with redis_running() as redis, counting_in(redis, folder / uuid4().hex, **settings) as server:
+            test(server, redis)
+
+    await undisturbed(partial(asyncio.to_thread, attempt))
+
+
+async def test_two_workers_allow_together_exactly_what_one_would(tmp_path: Path) -> None:
+    def test(limited: ServerProcess, _: RedisProcess) -> None:
+        limited.wait_for("server_started", 2)
+        statuses: list[int] = []
 
         def ask() -> None:
             for _ in range(15):
-                statuses[question(server, "203.0.113.50").status] += 1
+                statuses.append(question(limited, "203.0.113.50").status)
 
         threads = [threading.Thread(target=ask) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        events = server.wait_for("http_request", 60)
+        events = limited.wait_for("http_request", 60)
         assert len({event["boot"] for event in events}) == 2, "both were asked"
-        assert not server.events("limits_not_shared")
-        assert not server.events("dependency_call", dependency="redis", outcome="failed")
-    assert statuses == {200: 10, 429: 50}
+        assert not limited.events("limits_not_shared")
+        assert not limited.events("dependency_call", dependency="redis", outcome="failed")
+        assert Counter(statuses) == {200: 10, 429: 50}
+
+    await with_a_redis_of_its_own(test, tmp_path, WORKERS="2")
 
 
 def test_two_workers_without_redis_allow_more_and_say_so_in_development(tmp_path: Path) -> None:
@@ -108,45 +130,55 @@ def test_nothing_in_redis_tells_who_asked(limited: ServerProcess, own_redis: Red
         assert 0 < int(own_redis.ask("TTL", key).removeprefix(":")) <= 86_400, "it forgets by itself"
 
 
-def test_while_redis_is_away_questions_are_counted_here_and_it_is_told_once_and_comes_back(
-    limited: ServerProcess, own_redis: RedisProcess
+async def test_while_redis_is_away_questions_are_counted_here_and_it_is_told_once_and_comes_back(
+    tmp_path: Path,
 ) -> None:
-    assert dependencies(limited) == (200, {"redis": "connected"})
-    assert [question(limited, "203.0.113.1").status for _ in range(11)] == [200] * 10 + [429]
-    own_redis.kill()
-    statuses = [question(limited, "203.0.113.1", f"away-{number}").status for number in range(20)]
-    assert statuses == [200] * 10 + [429] * 10, "by this worker's own count"
-    assert dependencies(limited) == (200, {"redis": "disconnected"})
-    assert exchange(limited.address, request_bytes("GET", "/health/ready")).status == 200
-    (change,) = limited.wait_for("dependency_state_changed", dependency="redis")
-    assert (change["state"], change["level"]) == ("disconnected", "WARNING")
-    (call,) = limited.events("dependency_call", dependency="redis", outcome="failed")
-    assert call["operation"] == "limit"
-    assert call["status"] == change["reason"]
-
-    own_redis.start()
-    limited.wait_for("dependency_state_changed", 2, dependency="redis")
-    assert dependencies(limited) == (200, {"redis": "connected"})
-    assert [question(limited, "203.0.113.1").status for _ in range(11)] == [200] * 10 + [429], "there again"
-    assert len(own_redis.keys()) == 2
-    assert len(limited.events("dependency_call", dependency="redis", outcome="failed")) == 1
-
-
-def test_a_redis_that_hangs_holds_up_those_under_way_for_a_moment_and_nobody_after_them(
-    limited: ServerProcess, own_redis: RedisProcess
-) -> None:
-    assert question(limited, "203.0.113.2").status == 200
-    with own_redis.frozen():
-        assert question(limited, "203.0.113.3", "hung").status == 200
-        for number in range(20):
-            assert question(limited, f"203.0.113.{number + 10}", f"after-{number}").status == 200
-        (hung,) = limited.wait_for("http_request", request_id="hung")
-        assert hung["limit_ms"] > PATIENCE_SECONDS * 500
-        after = [limited.wait_for("http_request", request_id=f"after-{number}")[0] for number in range(20)]
-        assert sum("limit_ms" not in event for event in after) > 10, "most do not even ask it"
+    def test(limited: ServerProcess, own_redis: RedisProcess) -> None:
+        assert dependencies(limited) == (200, {"redis": "connected"})
+        assert [question(limited, "203.0.113.1").status for _ in range(11)] == [200] * 10 + [429]
+        own_redis.kill()
+        statuses = [question(limited, "203.0.113.1", f"away-{number}").status for number in range(20)]
+        assert statuses == [200] * 10 + [429] * 10, "by this worker's own count"
+        assert dependencies(limited) == (200, {"redis": "disconnected"})
+        assert exchange(limited.address, request_bytes("GET", "/health/ready")).status == 200
         (change,) = limited.wait_for("dependency_state_changed", dependency="redis")
-        assert change["reason"] == "timeout"
-    limited.wait_for("dependency_state_changed", 2, dependency="redis")
+        assert (change["state"], change["level"]) == ("disconnected", "WARNING")
+        (call,) = limited.events("dependency_call", dependency="redis", outcome="failed")
+        assert call["operation"] == "limit"
+        assert call["status"] == change["reason"]
+
+        own_redis.start()
+        limited.wait_for("dependency_state_changed", 2, dependency="redis")
+        assert dependencies(limited) == (200, {"redis": "connected"})
+        assert [question(limited, "203.0.113.1").status for _ in range(11)] == [200] * 10 + [429], (
+            "there again"
+        )
+        assert len(own_redis.keys()) == 2
+        assert len(limited.events("dependency_call", dependency="redis", outcome="failed")) == 1
+
+    await with_a_redis_of_its_own(test, tmp_path)
+
+
+async def test_a_redis_that_hangs_holds_up_those_under_way_for_a_moment_and_nobody_after_them(
+    tmp_path: Path,
+) -> None:
+    def test(limited: ServerProcess, own_redis: RedisProcess) -> None:
+        assert question(limited, "203.0.113.2").status == 200
+        with own_redis.frozen():
+            assert question(limited, "203.0.113.3", "hung").status == 200
+            for number in range(20):
+                assert question(limited, f"203.0.113.{number + 10}", f"after-{number}").status == 200
+            (hung,) = limited.wait_for("http_request", request_id="hung")
+            assert hung["limit_ms"] > PATIENCE_SECONDS * 500
+            after = [
+                limited.wait_for("http_request", request_id=f"after-{number}")[0] for number in range(20)
+            ]
+            assert sum("limit_ms" not in event for event in after) > 10, "most do not even ask it"
+            (change,) = limited.wait_for("dependency_state_changed", dependency="redis")
+            assert change["reason"] == "timeout"
+        limited.wait_for("dependency_state_changed", 2, dependency="redis")
+
+    await with_a_redis_of_its_own(test, tmp_path)
 
 
 def test_a_server_starts_without_its_redis_and_says_so(tmp_path: Path) -> None:
