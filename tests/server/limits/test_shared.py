@@ -93,8 +93,7 @@ async def test_two_workers_allow_together_exactly_what_one_would(tmp_path: Path)
         statuses: list[int] = []
 
         def ask() -> None:
-            for _ in range(15):
-                statuses.append(question(limited, "203.0.113.50").status)
+            statuses.extend(question(limited, "203.0.113.50").status for _ in range(15))
 
         threads = [threading.Thread(target=ask) for _ in range(4)]
         for thread in threads:
