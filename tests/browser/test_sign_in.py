@@ -11,6 +11,8 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.visiting import ask, part
 from tests.harness import ServerProcess, running, with_documents
+from tests.identity_provider import IdentityProvider
+from tests.server.accounts.test_oauth import settings_for
 from tests.waiting import until
 
 EMAIL = "visitor@example.com"
@@ -135,3 +137,44 @@ def test_a_session_that_was_ended_elsewhere_is_told_with_the_question(
     expect(part(page, "answer")).to_have_attribute("data-state", "complete")
     part(page, "account").click()
     expect(part(page, "email")).to_have_value(EMAIL)
+
+
+def test_who_comes_back_from_a_provider_is_signed_in_and_the_conversation_goes_on(
+    page: Page, tmp_path: Path, documents: Path, identity_provider: IdentityProvider
+) -> None:
+    with_documents(tmp_path, documents)
+    with running(tmp_path, **settings_for(identity_provider)) as site:
+        page.goto(f"{site.url}/?page=3#top")
+        ask(page, "How do I trace a request?")
+        expect(part(page, "answer")).to_have_attribute("data-state", "complete")
+        part(page, "account").click()
+        expect(part(page, "provider-github")).to_have_text("Continue with GitHub")
+        part(page, "provider-oidc").click()
+        signed_in(page)
+        assert page.url == f"{site.url}/?page=3", "it says nothing of where the browser was"
+        expect(part(page, "asked")).to_have_text("You asked: How do I trace a request?")
+        ask(page, "What does the heartbeat say?")
+        expect(part(page, "answer")).to_have_count(2)
+        expect(part(page, "answer").last).to_have_attribute("data-state", "complete")
+        (event,) = site.wait_for("account_signed_in")
+        assert (event["provider"], event["created"], event["conversations"]) == ("oidc", True, 1)
+        part(page, "account").click()
+        expect(part(page, "provider-github")).to_have_text("Add GitHub")
+        part(page, "provider-github").click()
+        site.wait_for("account_signed_in", 2)
+        signed_in(page)
+        assert site.events("account_signed_in")[1]["account"] == event["account"]
+
+
+def test_who_says_no_at_the_provider_is_told_and_can_still_have_a_letter(
+    page: Page, tmp_path: Path, documents: Path, identity_provider: IdentityProvider
+) -> None:
+    with_documents(tmp_path, documents)
+    identity_provider.answer_with = {"error": "access_denied"}
+    with running(tmp_path, **settings_for(identity_provider)) as site:
+        page.goto(site.url)
+        part(page, "account").click()
+        part(page, "provider-oidc").click()
+        expect(part(page, "error-card")).to_contain_text("You did not agree there.")
+        assert "#" not in page.url
+        expect(part(page, "email")).to_be_visible()

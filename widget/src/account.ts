@@ -5,15 +5,18 @@
  *         ▲                                                  │            │
  *         └──────────────────────sign out────────────────────┘   ◄──link──┘
  *
- * A link is never spent before somebody presses the button: what scans mail follows links, and some of it runs scripts.
+ * The link of a letter is never spent before somebody presses the button: what scans mail follows links, and some of it
+ * runs scripts. Who comes back from an identity provider left from this very tab, and has pressed enough.
  */
 import {sessionEvent, type SessionDetail} from './events';
 import {Failure} from './failure';
+import type {Provider} from './services/auth-client';
 import {LetterWatch} from './services/letter-watch';
+import {ProviderSignIn} from './services/provider-sign-in';
 import type {Session} from './services/session';
 import {SignIn} from './services/sign-in';
 import {guarded} from './utils/error-boundary';
-import {takeSignInToken} from './utils/sign-in-link';
+import {takeSignInLink} from './utils/sign-in-link';
 import {AccountButton} from './views/account-button';
 import {readingList} from './views/reading';
 import {SignInView, type SignInCard} from './views/sign-in';
@@ -27,6 +30,8 @@ export interface AccountEvents {
   goOnWith(conversationId: string): void;
   /** Somebody has signed out, here or in another tab: what is on the screen is not for the next. */
   left(): void;
+  /** Leave the page for an identity provider's. */
+  goTo(url: string): void;
   failed(failure: Failure): void;
 }
 
@@ -36,11 +41,13 @@ export class Account {
   readonly #base: string;
   readonly #session: Session;
   readonly #signIn: SignIn;
+  readonly #providers: ProviderSignIn;
   readonly #events: AccountEvents;
   readonly #letters: LetterWatch;
   #away = new AbortController();
   #news: News = 'waiting';
-  #linkToken: string | null = null;
+  #link: {from: 'letter' | 'provider'; token: string} | null = null;
+  #offered: readonly Provider[] = [];
   #state: SessionDetail['state'] | null = null;
   /** Who was signed in last: what is on the screen is theirs. */
   #who: string | null = null;
@@ -50,6 +57,7 @@ export class Account {
     this.#base = apiBase;
     this.#session = session;
     this.#signIn = new SignIn(apiBase, session);
+    this.#providers = new ProviderSignIn(apiBase, session);
     this.#events = events;
     this.#letters = new LetterWatch(this.#signIn, (news) => this.#heard(news));
     this.button = new AccountButton(() => this.#toggle());
@@ -60,6 +68,7 @@ export class Account {
         startOver: () => this.#startOver(),
         forget: () => this.#forget(),
         finish: () => this.#finish(),
+        goTo: (provider) => this.#goTo(provider),
         keep: () => this.#keep(),
         signOut: () => this.#signOut(),
         close: () => this.#close(),
@@ -111,6 +120,7 @@ export class Account {
     this.view.focus();
     this.#look();
     guarded(() => this.#recommend())();
+    guarded(() => this.#offer())();
   }
 
   /** It is gone for good. */
@@ -126,7 +136,7 @@ export class Account {
   }
 
   #close(): void {
-    this.#linkToken = null;
+    this.#link = null;
     this.#hide();
     this.button.element.focus({preventScroll: true});
   }
@@ -145,6 +155,7 @@ export class Account {
     const state = standing.state !== 'logged_in' && letter ? 'verification_pending' : standing.state;
     this.button.show(state, standing.state === 'logged_in' ? standing.email : '');
     this.view.show(this.#card(), {focus});
+    this.view.offer(this.#offered);
     this.#change(state);
     if (standing.state === 'logged_in') this.#belongTo(standing.email);
     else if (standing.state === 'anonymous') this.#belongTo(null);
@@ -169,7 +180,7 @@ export class Account {
 
   #card(): SignInCard {
     const standing = this.#session.standing;
-    if (this.#linkToken !== null) return {card: 'link'};
+    if (this.#link !== null) return {card: 'link', from: this.#link.from};
     if (standing.state === 'logged_in') {
       const savable = this.#events.conversationId() !== null;
       return {card: 'account', email: standing.email, savable};
@@ -218,23 +229,33 @@ export class Account {
   }
 
   async #finish(): Promise<void> {
-    const token = this.#linkToken;
-    if (token === null) return;
+    const link = this.#link;
+    if (link === null) return;
+    const way = link.from === 'letter' ? this.#signIn : this.#providers;
     let conversationId: string | null;
     try {
-      conversationId = await this.#signIn.finish(token);
+      conversationId = await way.finish(link.token);
     } catch (error) {
       const failure = Failure.from(error, null);
-      if (failure.kind !== 'link_invalid') throw failure;
-      this.#linkToken = null;
-      this.#news = 'refused';
+      if (!isOver(link.from, failure)) throw failure;
+      this.#link = null;
+      if (link.from === 'letter') this.#news = 'refused';
       this.#update(true);
       throw failure;
     }
-    this.#linkToken = null;
+    this.#link = null;
     this.#update();
     this.#close();
     if (conversationId !== null) this.#events.goOnWith(conversationId);
+  }
+
+  async #goTo(provider: string): Promise<void> {
+    this.#events.goTo(await this.#providers.begin(provider, this.#events.conversationId()));
+  }
+
+  async #offer(): Promise<void> {
+    this.#offered = await this.#providers.offered();
+    this.view.offer(this.#offered);
   }
 
   async #recommend(): Promise<void> {
@@ -261,12 +282,14 @@ export class Account {
 
   #takeLink(): void {
     if (!this.#used || this.#away.signal.aborted) return;
-    const token = takeSignInToken();
-    if (token === null) return;
-    this.#linkToken = token;
+    const link = takeSignInLink();
+    if (link === null) return;
+    this.#link = link.from === 'nowhere' ? null : link;
     this.open();
     // They came for this, wherever on the page it is.
     this.view.element.scrollIntoView({block: 'nearest'});
+    if (link.from === 'provider') this.view.press();
+    if (link.from === 'nowhere') this.view.tell(cameBack(link.why));
   }
 
   /** Wait for news of the letter as long as somebody looks at the card. */
@@ -282,4 +305,22 @@ export class Account {
     this.#update();
     this.#say(news === 'verified' ? 'Signed in, in another browser.' : 'The link has expired.');
   }
+}
+
+/** Whether after `failure` the same link is of no use any more. */
+function isOver(from: 'letter' | 'provider', {kind}: Failure): boolean {
+  return from === 'letter' ? kind === 'link_invalid' : kind !== 'offline' && kind !== 'unreachable';
+}
+
+const CAME_BACK: Record<string, string> = {
+  denied: 'You did not agree there. Nothing has been done.',
+  expired: 'It took too long. Please begin again.',
+  used: 'This sign-in has been used before. Please begin again.',
+};
+
+/** What the visitor is told who is back from an identity provider, and is not signed in. */
+function cameBack(why: string): Failure {
+  return new Failure('refused', null, {
+    note: CAME_BACK[why] ?? 'It could not be confirmed who you are. Please begin again.',
+  });
 }

@@ -102,6 +102,7 @@ const SIGN_IN_WORDS: Partial<Record<FailureKind, FailureWords>> = {
     retry: false,
   },
   invalid: {title: 'That did not work.', advice: 'Please check the address and try again.', retry: false},
+  refused: {title: 'You are not signed in.', advice: WORDS.refused.advice, retry: false},
   unreachable: {...WORDS.unreachable, title: 'The server could not be reached.', retry: false},
   unavailable: {...WORDS.unavailable, title: 'The server is busy or restarting.', retry: false},
 };

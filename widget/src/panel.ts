@@ -165,6 +165,7 @@ export class Panel {
         conversationId: () => dialogue.conversationId,
         goOnWith: (conversationId) => dialogue.adopt(conversationId),
         left: () => dialogue.clear(),
+        goTo: (url) => location.assign(url),
         failed,
       },
       () => this.#privacy,

@@ -173,6 +173,7 @@ input[type="email"][aria-invalid="true"] { border-color: var(--danger); box-shad
 .secondary:hover:not(:disabled, [aria-disabled]) { border-color: var(--text); }
 :is(.primary, .secondary):disabled { color: var(--muted); background: transparent; border: 1px dashed var(--edge); }
 :is(.primary, .secondary)[aria-disabled] { opacity: 0.75; cursor: progress; }
+.providers { margin-block-start: 1.2em; padding-block-start: 1em; border-block-start: 1px solid var(--border); }
 .reading ul { display: grid; gap: 0.3em; font-size: 0.9375em; }
 .reading a { color: var(--accent); text-underline-offset: 0.18em; overflow-wrap: anywhere; }
 .sign-in-trouble:not(:empty) { margin-block-start: 1em; }

@@ -15,6 +15,12 @@ export interface Pending {
 
 export type VerificationState = 'pending' | 'verified' | 'expired';
 
+/** Somebody who vouches for people: `name` is for them. */
+export interface Provider {
+  id: string;
+  name: string;
+}
+
 /** A session that has just begun. */
 export interface Opened {
   token: string;
@@ -24,6 +30,7 @@ export interface Opened {
   expiresIn: number;
 }
 
+const PROVIDER_ID = /^[a-z]{1,32}$/;
 const VERIFICATION_ID = /^[0-9a-f]{32}$/;
 
 export class AuthClient {
@@ -56,6 +63,36 @@ export class AuthClient {
     return opened(await this.#post('verify', {token: linkToken}, anonymous));
   }
 
+  /** With whom one can sign in, in the order to show. */
+  async providers(): Promise<Provider[]> {
+    const {requestId, response} = await call(this.#base, '/api/v1/auth/providers');
+    const {providers} = response;
+    if (!Array.isArray(providers)) throw misunderstood(requestId);
+    return providers.filter(isProvider).map(({id, name}) => ({id, name}));
+  }
+
+  /**
+   * Begin to sign in with the provider `id`, to come back to `pageUrl`; with the session of `account`, to add the provider
+   * to that account. Where to send the browser, and the secret to finish with.
+   */
+  async begin(
+    id: string,
+    pageUrl: string | null,
+    account: string | null,
+  ): Promise<{url: string; flow: string}> {
+    const body = {consent: true, link: account !== null, ...linkTo(pageUrl)};
+    const {requestId, response} = await this.#post(`oauth/${id}/start`, body, account);
+    const {authorization_url: url, flow} = response;
+    if (typeof url !== 'string' || !/^https?:\/\//.test(url) || typeof flow !== 'string')
+      throw misunderstood(requestId);
+    return {url, flow};
+  }
+
+  /** The browser is back with `token`. The conversations of an anonymous session `shown` move to the account. */
+  async finish(token: string, flow: string, shown: string | null): Promise<Opened> {
+    return opened(await this.#post('oauth/finish', {token, flow}, shown));
+  }
+
   /** Whether the session of `token` still holds. */
   async check(token: string): Promise<boolean> {
     const {requestId, response} = await call(this.#base, '/api/v1/auth/session-check', {token});
@@ -86,6 +123,12 @@ export class AuthClient {
 
 function linkTo(pageUrl: string | null): {page_url?: string} {
   return pageUrl === null ? {} : {page_url: pageUrl};
+}
+
+function isProvider(value: unknown): value is Provider {
+  if (typeof value !== 'object' || value === null) return false;
+  const {id, name} = value as Record<string, unknown>;
+  return typeof id === 'string' && PROVIDER_ID.test(id) && typeof name === 'string' && name !== '';
 }
 
 function pending({requestId, response}: Traced<Record<string, unknown>>): Pending {

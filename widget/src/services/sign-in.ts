@@ -113,7 +113,7 @@ export class SignIn {
 }
 
 /** Where the link leads: to this very page, with its query, which may be what makes it this page. */
-function linkTarget({protocol, origin, pathname, search}: Location): string | null {
+export function linkTarget({protocol, origin, pathname, search}: Location): string | null {
   if (!/^https?:$/.test(protocol)) return null;
   const address = origin + pathname + search;
   return address.length <= LONGEST_PAGE_URL ? address : null;

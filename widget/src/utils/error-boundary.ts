@@ -38,7 +38,7 @@ const KIND_OF_STATUS: Record<number, FailureKind> = {
 };
 
 // Of these the server knows more than we do, and says it in a sentence for people.
-const SERVER_EXPLAINS: ReadonlySet<FailureKind> = new Set(['too_long', 'invalid']);
+const SERVER_EXPLAINS: ReadonlySet<FailureKind> = new Set(['too_long', 'invalid', 'refused']);
 
 /** The failure that a non-2xx answer is. Never throws, whatever the body holds. */
 export async function handleFetchError(response: Response, sentId: string): Promise<Failure> {

@@ -48,15 +48,21 @@ export function sentCard(
   return [title(heading), text(...words), actions(again, other)];
 }
 
-/** Somebody came with a link; it is not spent before they say so. */
-export function linkCard(events: {finish(): Promise<void>; close(): void}, run: Run): HTMLElement[] {
+/** Somebody came with the link of a letter, which is not spent before they say so, or is back from a provider. */
+export function linkCard(
+  from: 'letter' | 'provider',
+  events: {finish(): Promise<void>; close(): void},
+  run: Run,
+): HTMLElement[] {
   const finish = button('Sign in', 'finish', 'primary', () =>
     run(finish, 'Signing in', () => events.finish()),
   );
   const not = button('Not now', 'not-now', 'secondary', () => events.close());
   return [
     title('Finish signing in'),
-    text('You opened a sign-in link. What you have asked in this browser comes along.'),
+    text(
+      `${from === 'letter' ? 'You opened a sign-in link.' : 'You are back.'} What you have asked in this browser comes along.`,
+    ),
     actions(finish, not),
   ];
 }

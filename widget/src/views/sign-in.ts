@@ -2,6 +2,7 @@
  * Signing in as the visitor sees it: one card at a time, below the panel's header.
  */
 import {Failure} from '../failure';
+import type {Provider} from '../services/auth-client';
 import {signInWordsFor} from '../failure-words';
 import {createErrorUI, guarded} from '../utils/error-boundary';
 import {countDown} from './countdown';
@@ -9,11 +10,12 @@ import {h, hook} from './dom';
 import {icon} from './icons';
 import {accountCard, linkCard, sentCard, type News, type Run} from './sign-in-cards';
 import {formCard, type FormEvents} from './sign-in-form';
+import {providerList} from './providers';
 
 export type SignInCard =
   | {card: 'form'; email: string; ended: boolean}
   | {card: 'sent'; email: string; againAt: number; news: News}
-  | {card: 'link'}
+  | {card: 'link'; from: 'letter' | 'provider'}
   | {card: 'account'; email: string; savable: boolean};
 
 /** What the visitor asks for. What takes time may throw ``Failure``, which is shown on the card. */
@@ -22,6 +24,8 @@ export interface SignInEvents extends FormEvents {
   /** Another address, please. */
   startOver(): void;
   finish(): Promise<void>;
+  /** To an identity provider, please. */
+  goTo(provider: string): Promise<void>;
   keep(): Promise<void>;
   signOut(): Promise<void>;
   close(): void;
@@ -35,6 +39,7 @@ export class SignInView {
   readonly #events: SignInEvents;
   readonly #privacy: () => string | null;
   readonly #body = h('div', {class: 'sign-in-body'});
+  readonly #others = h('div');
   readonly #reading = h('div');
   readonly #trouble = h('div', {class: 'sign-in-trouble'});
   #shown = '';
@@ -62,6 +67,7 @@ export class SignInView {
         ...hook('sign-in'),
       },
       this.#body,
+      this.#others,
       this.#reading,
       this.#trouble,
       close,
@@ -82,6 +88,7 @@ export class SignInView {
       this.element.dataset['card'] = card.card;
       this.#trouble.replaceChildren();
       this.#reading.replaceChildren();
+      this.#others.replaceChildren();
       this.#body.replaceChildren(...this.#made(card));
       this.element.scrollTop = 0;
     }
@@ -93,6 +100,26 @@ export class SignInView {
   /** Below the card of who is signed in. */
   set reading(list: HTMLElement | null) {
     this.#reading.replaceChildren(...(list ? [list] : []));
+  }
+
+  /** Below the cards from which one can sign in, or is. What is shown already stays as it is. */
+  offer(providers: readonly Provider[]): void {
+    const {card} = this.element.dataset;
+    if (this.#others.hasChildNodes() || (card !== 'form' && card !== 'account')) return;
+    const list = providerList(providers, card === 'account', this.#events, this.#run);
+    if (list) this.#others.replaceChildren(list);
+  }
+
+  /** As if the visitor had pressed the card's main button. */
+  press(): void {
+    this.#body.querySelector<HTMLElement>('.primary')?.click();
+  }
+
+  /** Show what has failed without a button having been pressed. */
+  tell(failure: Failure): void {
+    const words = signInWordsFor(failure);
+    this.#trouble.replaceChildren(createErrorUI(failure, undefined, {words}));
+    this.#events.failed(failure);
   }
 
   focus(): void {
@@ -107,7 +134,7 @@ export class SignInView {
       case 'sent':
         return sentCard(card, this.#events, this.#run);
       case 'link':
-        return linkCard(this.#events, this.#run);
+        return linkCard(card.from, this.#events, this.#run);
       case 'account':
         return accountCard(card, this.#events, this.#run);
     }
@@ -130,10 +157,8 @@ export class SignInView {
       const failure = Failure.from(error, null);
       if (failure.kind === 'widget') console.error('[chatkit]', failure.cause);
       if (failure.retryAfter !== undefined) countDown(button, failure.retryAfter, label, label);
-      const words = signInWordsFor(failure);
-      this.#trouble.replaceChildren(createErrorUI(failure, undefined, {words}));
+      this.tell(failure);
       this.element.scrollTop = this.element.scrollHeight;
-      this.#events.failed(failure);
     };
     guarded(() => work().then(over, failed))();
   };

@@ -5,6 +5,9 @@ import {refuses} from './answers';
 import type {Play} from './server';
 
 export const LINK = `ckv_${'t'.repeat(43)}`;
+export const BACK = `cko_${'b'.repeat(43)}`;
+export const FLOW = `ckf_${'f'.repeat(43)}`;
+export const AUTHORIZE = 'https://provider.example/authorize?state=x';
 export const EMAIL = 'visitor@example.com';
 const DAY = 86_400;
 
@@ -32,6 +35,9 @@ export class Accounts {
   readonly moved: string[] = [];
   readonly saved: string[] = [];
   recommended: object[] = [];
+  /** With whom one can sign in, and what the server says to who is back from there. */
+  providers: unknown[] = [];
+  back: 'good' | 'spent' | 'refused' | 'unheard' = 'good';
   expiresIn = DAY;
   #number = 0;
 
@@ -65,6 +71,19 @@ export class Accounts {
           if (body['token'] !== LINK || this.link === 'spent') return void refuse(400, 'invalid_token');
           if (this.link === 'expired') return void refuse(400, 'token_expired');
           this.link = 'spent';
+          if (shown) this.moved.push(shown);
+          this.open();
+          return void answer(this.#session());
+        case 'auth/providers':
+          return void answer({providers: this.providers});
+        case 'auth/oauth/oidc/start':
+          return void answer({authorization_url: AUTHORIZE, flow: FLOW, expires_in: 600});
+        case 'auth/oauth/finish':
+          if (this.back === 'unheard') return void response.destroy();
+          if (this.back === 'refused') return void refuse(403, 'forbidden');
+          if (this.back === 'spent' || body['token'] !== BACK || body['flow'] !== FLOW)
+            return void refuse(400, 'invalid_token');
+          this.back = 'spent';
           if (shown) this.moved.push(shown);
           this.open();
           return void answer(this.#session());

@@ -1,6 +1,6 @@
 // @vitest-environment happy-dom
 import {beforeEach, expect, test} from 'vitest';
-import {takeSignInToken} from '../../src/utils/sign-in-link';
+import {takeSignInLink} from '../../src/utils/sign-in-link';
 import {freshBrowser} from '../support/browser';
 
 const TOKEN = `ckv_${'t'.repeat(43)}`;
@@ -18,10 +18,10 @@ test.each([
   [`#a=1&chatkit-sign-in=${TOKEN}&b=2`, '#a=1&b=2'],
 ])('%s gives its token, and leaves “%s”', (hash, rest) => {
   at(hash);
-  expect(takeSignInToken()).toBe(TOKEN);
+  expect(takeSignInLink()).toEqual({from: 'letter', token: TOKEN});
   expect(location.href).toBe(`http://localhost:3000/help?page=3${rest}`);
   expect(history.state).toEqual({page: 'state'});
-  expect(takeSignInToken()).toBeNull();
+  expect(takeSignInLink()).toBeNull();
 });
 
 test.each(['', '#top', '#my-chatkit-sign-in=x', '#/route?chatkit-sign-in=x'])(
@@ -29,13 +29,23 @@ test.each(['', '#top', '#my-chatkit-sign-in=x', '#/route?chatkit-sign-in=x'])(
   (hash) => {
     at(hash);
     const before = location.href;
-    expect(takeSignInToken()).toBeNull();
+    expect(takeSignInLink()).toBeNull();
     expect(location.href).toBe(before);
   },
 );
 
 test('what cannot be a token is taken out too, and is none', () => {
   at('#chatkit-sign-in=<script>');
-  expect(takeSignInToken()).toBeNull();
+  expect(takeSignInLink()).toBeNull();
   expect(location.hash).toBe('');
+});
+
+test.each([
+  ['#chatkit-oauth=cko_abc', {from: 'provider', token: 'cko_abc'}],
+  ['#chatkit-sign-in-error=denied', {from: 'nowhere', why: 'denied'}],
+  ['#chatkit-sign-in-error=', {from: 'nowhere', why: ''}],
+])('%s is somebody who is back from a provider', (hash, link) => {
+  at(`${hash}&tab=2`);
+  expect(takeSignInLink()).toEqual(link);
+  expect(location.hash).toBe('#tab=2');
 });
