@@ -49,6 +49,14 @@ $(WIDGET): widget/node_modules/.stamp widget/build.mjs $(shell find widget/src -
 	@$(SAY) "Building the widget"
 	@npm --prefix widget run --silent build
 
+$(VENV)/extras.stamp: requirements/extras.txt $(VENV)/run.stamp
+	@$(SAY) "Installing the packages for PostgreSQL, Redis and embeddings (once)"
+	@$(PIP) -r $<
+	@touch $@
+
+.PHONY: extras
+extras: setup $(VENV)/extras.stamp ## Install what PostgreSQL, Redis and embeddings need
+
 .PHONY: run
 run: setup ## Set up and serve the demo page at http://127.0.0.1:8000
 	@$(VENV)/bin/python -m server ingest --if-empty README.md docs
@@ -93,5 +101,6 @@ lock: $(VENV)/run.stamp ## Pin every package again, with hashes, from pyproject.
 		--custom-compile-command 'make lock' --upgrade "$$@" > /dev/null; }; \
 	compile pyproject.toml --all-extras --group dev -o requirements/dev.txt; \
 	compile pyproject.toml --group build -c requirements/dev.txt -o requirements/run.txt; \
+	compile pyproject.toml --all-extras --group build -c requirements/dev.txt -o requirements/extras.txt; \
 	compile --group bench -c requirements/dev.txt -o requirements/bench.txt; \
 	compile --group lock -o requirements/lock.txt

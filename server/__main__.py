@@ -230,11 +230,11 @@ def _announce(settings: Settings, listening: str) -> None:
 async def _ingest(settings: Settings, paths: list[Path], *, if_empty: bool, anew: bool) -> int:
     from .chat.ingest import ingest, is_empty
     from .chat.progress import showing
-    from .store import migrate
+    from .parts import prepare_database
     from .store.engine import Store, StoreUnavailable
 
     with opening_database():
-        await migrate.upgrade(settings.database_url)
+        await prepare_database(settings)
         store = Store(settings.database_url, patient=True)
     again = "What was ingested is kept. Does another program write, or is the disk full? Run the same command again to go on."
     try:
@@ -323,10 +323,9 @@ async def _mail(settings: Settings, address: str) -> int:
         to = normalized(address)
     request_id = str(uuid4())
     with opening_database():
-        if await migrate.is_needed(settings.database_url):
-            raise StepFailed(
-                "use the database", "it does not have the present shape", "Run: python -m server migrate"
-            )
+        obstacle = await migrate.obstacle(settings.database_url)
+        if obstacle is not None:
+            raise StepFailed("use the database", *obstacle)
         store = Store(settings.database_url, create=False)
         try:
             async with store.writing("put_mail", durable=True) as connection:

@@ -66,12 +66,11 @@ def opening_log(settings: Settings) -> Iterator[None]:
 
 async def prepare_database(settings: Settings) -> None:
     """The database in its present shape; in production that is left to `python -m server migrate`."""
-    if not await migrate.is_needed(settings.database_url):
+    obstacle = await migrate.obstacle(settings.database_url)
+    if obstacle is None:
         return
     if settings.production:
-        raise StepFailed(
-            "use the database", "it does not have the present shape", "Run: python -m server migrate"
-        )
+        raise StepFailed("use the database", *obstacle)
     await migrate.upgrade(settings.database_url)
 
 
@@ -111,7 +110,7 @@ def embedding(settings: Settings) -> Origins:
 
 def shared_limiter(settings: Settings) -> RedisLimiter | None:
     """What counts for all workers; None without Redis. Raises ``StepFailed``."""
-    fix = "Correct REDIS_URL. Its packages come with: pip install 'chatkit[redis]'"
+    fix = "Correct REDIS_URL. Its packages come with: make extras"
     with step("count in Redis", fix, ImportError, TypeError, ValueError):
         return RedisLimiter(settings.redis_url) if settings.redis_url else None
 

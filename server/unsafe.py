@@ -158,7 +158,7 @@ def _half_of_embeddings(settings: "Settings") -> list[Problem]:
             Problem("EMBEDDING_BASE_URL", "is not set while EMBEDDING_MODEL is, nor is LLM_BASE_URL", fix)
         )
     if importlib.util.find_spec("numpy") is None:
-        fix = "Run: pip install 'chatkit[embeddings]'"
+        fix = "Run: make extras"
         problems.append(Problem("EMBEDDING_MODEL", "is set, and numpy is not installed", fix))
     return problems
 

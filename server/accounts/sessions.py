@@ -17,7 +17,7 @@ from pipeline.catalogue import Event, Field, declare
 from pipeline.log import log
 from server.clock import DAY, Clock
 from server.errors import SessionExpired, SessionNotFound, Unauthorized
-from server.store import accounts, conversations
+from server.store import accounts, conversations, forgetting
 from server.store.accounts import Account, Session
 from server.store.engine import Store
 
@@ -193,8 +193,9 @@ class Sessions:
 
     async def forget(self) -> None:
         """Delete the sessions that have been over for some time, and old verifications. Raises ``StoreUnavailable``."""
-        async with self._store.writing("forget_sessions") as connection:
-            await accounts.forget(connection, self._clock() - OVER_MS)
+        before = self._clock() - OVER_MS
+        await forgetting.sessions(self._store, before)
+        await forgetting.verifications(self._store, before)
 
     async def _found(self, connection: "AsyncConnection", token: str) -> Session | None:
         purpose = Purpose.SESSION if purpose_of(token) is Purpose.SESSION else Purpose.ANONYMOUS

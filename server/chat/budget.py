@@ -19,7 +19,7 @@ from pipeline.catalogue import Event, Field, declare
 from pipeline.log import log
 from server.dependencies import tell_of_call
 from server.errors import ServiceUnavailable
-from server.store import usage
+from server.store import forgetting, usage
 from server.store.engine import Store
 
 declare(
@@ -151,7 +151,7 @@ class Budget:
     async def _tidy(self) -> None:
         """Once a day, forget what is too old to count."""
         if (today := self._day()) != self._tidied:
-            await usage.forget(self._store, _stamp(self._clock() - timedelta(days=KEPT_DAYS)))
+            await forgetting.usage(self._store, _stamp(self._clock() - timedelta(days=KEPT_DAYS)))
             self._tidied = today
 
     def _day(self) -> str:

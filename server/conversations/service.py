@@ -10,7 +10,7 @@ from server.accounts.visitor import Visitor
 from server.chat.retrieval import Retriever
 from server.clock import Clock
 from server.errors import NotFound
-from server.store import conversations
+from server.store import conversations, forgetting
 from server.store.conversations import Conversation
 from server.store.engine import Store
 from server.store.turns import Turn
@@ -140,8 +140,7 @@ class Conversations:
 
     async def forget(self, older_than: int) -> None:
         """Delete what nobody saved and last went on more than `older_than` milliseconds ago."""
-        async with self._store.writing("forget_conversations") as connection:
-            count = await conversations.forget(connection, self._clock() - older_than)
+        count = await forgetting.conversations(self._store, self._clock() - older_than)
         if count:
             log.info("chats_forgotten", count=count)
 

@@ -184,15 +184,6 @@ async def end_family(connection: "AsyncConnection", family: str, reason: str, no
     return (await connection.execute(ended)).rowcount
 
 
-async def forget(connection: "AsyncConnection", before: int) -> tuple[int, int]:
-    """Delete the sessions that expired or ended before then, and the verifications requested before; how many of each."""
-    from .tables import sessions, verifications
-
-    over = sessions.delete().where((sessions.c.expires_at < before) | (sessions.c.ended_at < before))
-    old = verifications.delete().where(verifications.c.requested_at < before)
-    return (await connection.execute(over)).rowcount, (await connection.execute(old)).rowcount
-
-
 def _verification() -> "Sequence[Any]":
     """The columns of a `Verification`, in its order."""
     from .tables import verifications as table

@@ -123,14 +123,6 @@ async def move(connection: "AsyncConnection", visitor: str, to: str) -> int:
     return (await connection.execute(moved)).rowcount
 
 
-async def forget(connection: "AsyncConnection", before: int) -> int:
-    """Delete the conversations that nobody saved and that last went on before then; how many that were."""
-    from .tables import conversations as table
-
-    statement = table.delete().where(table.c.updated_at < before, table.c.saved_at.is_(None))
-    return (await connection.execute(statement)).rowcount
-
-
 def _selected() -> Any:
     from sqlalchemy import select
 

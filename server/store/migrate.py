@@ -1,6 +1,6 @@
 """Bring a database to the present shape, and say whether it has it.
 
-`is_current` is asked at every start and by `/health/ready`, so it imports nothing; Alembic is imported only to upgrade.
+`obstacle` is asked at every start, so it imports nothing; Alembic is imported only to upgrade.
 """
 
 from pathlib import Path
@@ -10,6 +10,7 @@ from pipeline.catalogue import Event, Field, declare
 from pipeline.log import log
 
 from .engine import Store
+from .sqlite import database_file
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -42,11 +43,17 @@ async def is_current(store: Store) -> bool:
     return await revision(store) == HEAD
 
 
-async def is_needed(url: str) -> bool:
-    """Whether the database at `url` has yet to be brought to `HEAD`, or to be made. Raises ``StoreUnavailable``."""
+async def obstacle(url: str) -> tuple[str, str] | None:
+    """Why the database at `url` cannot be used as it is, and what to do; None when it can. Raises ``StoreUnavailable``."""
     store = Store(url, create=False)
     try:
-        return not store.exists() or not await is_current(store)
+        if not store.exists():
+            # Made anew without a word, it would look as if everything had been lost.
+            fix = "Is DATABASE_URL right, and its disk mounted? To begin with a new one: python -m server migrate"
+            return f"there is no database at {database_file(url)}", fix
+        if await is_current(store):
+            return None
+        return "it does not have the present shape", "Run: python -m server migrate"
     finally:
         await store.close()
 

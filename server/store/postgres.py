@@ -64,7 +64,7 @@ def problem(url: str) -> tuple[str, str] | None:
     if importlib.util.find_spec("asyncpg") is None:
         return (
             "names a PostgreSQL database, and asyncpg is not installed",
-            "Run: pip install 'chatkit[postgres]'",
+            "Run: make extras",
         )
     form = (
         "Use postgresql://role:password@host/database, with every @ : / ? # % of a password percent-encoded"

@@ -86,10 +86,3 @@ async def spend(connection: "AsyncConnection", sign_in: str, now: int) -> bool:
         .values(spent_at=now, code=None)
     )
     return (await connection.execute(spent)).rowcount == 1
-
-
-async def forget(connection: "AsyncConnection", before: int) -> int:
-    """Delete those that expired before then; how many."""
-    from .tables import sign_ins as table
-
-    return (await connection.execute(table.delete().where(table.c.expires_at < before))).rowcount

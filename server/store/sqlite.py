@@ -7,7 +7,8 @@ the last commits along; with `FULL` a commit is on the disk when it returns (htt
 import os
 import sqlite3
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from functools import lru_cache
+from contextlib import suppress
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
@@ -103,6 +104,7 @@ def prepare(engine: "Engine") -> None:
     """See `Dialect`."""
     from sqlalchemy import event
 
+    event.listen(engine, "do_connect", partial(_made_private, database_file(str(engine.url))))
     event.listen(engine, "connect", on_connect)
     event.listen(engine, "begin", on_begin)
 
@@ -117,6 +119,13 @@ def only_if_there(url: str) -> str:
     """The same database, opened only if there is one: SQLite would make an empty one in the place of one that has gone."""
     file = database_file(url)
     return url if file is None else f"sqlite+aiosqlite:///file:{quote(str(file))}?mode=rw&uri=true"
+
+
+def _made_private(file: Path | None, *_: object) -> None:
+    """Before the first connection makes the file, whose copies beside it have its mode: it holds addresses and conversations."""
+    if file is not None and not str(file).startswith("file:"):
+        with suppress(OSError):  # Whatever is wrong with it is told when it is opened.
+            file.touch(0o600)
 
 
 def on_connect(connection: Any, _record: object) -> None:

@@ -39,11 +39,3 @@ def adding(dialect: str, scope: str, tokens: int, at: str) -> Any:
     new = insert(llm_usage).values(scope=scope, tokens=tokens, updated_at=at)
     summed = {"tokens": llm_usage.c.tokens + new.excluded.tokens, "updated_at": new.excluded.updated_at}
     return new.on_conflict_do_update(index_elements=["scope"], set_=summed)
-
-
-async def forget(store: Store, before: str) -> None:
-    """Forget what was last counted before that time. Raises ``StoreUnavailable``."""
-    from .tables import llm_usage
-
-    async with store.writing("forget_llm_usage") as connection:
-        await connection.execute(llm_usage.delete().where(llm_usage.c.updated_at < before))

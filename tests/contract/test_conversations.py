@@ -1,19 +1,23 @@
 """A visitor's conversations, on either database: theirs alone, in order, and gone when they are deleted."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
+from typing import Any
 
 import orjson
 import pytest
+from sqlalchemy import event
 
 from server.accounts.visitor import Tier, Visitor
 from server.chat.passages import Passage
 from server.conversations.service import Conversations
 from server.errors import NotFound
 from server.store import conversations as table
-from server.store import turns
+from server.store import forgetting, turns
 from server.store.engine import Store
 from server.store.turns import Turn
+from tests.reading_log import events
 
 DAY = 86_400_000
 _numbers = count(1)
@@ -51,6 +55,20 @@ def service(database: Store, clock: Clock) -> Conversations:
 
 def visitor(name: str = "a") -> Visitor:
     return Visitor(name * 32, Tier.LIGHTWEIGHT, "s" * 32, 0)
+
+
+@contextmanager
+def deletions(store: Store) -> Iterator[list[int]]:
+    """How many rows went with each `DELETE` within the block."""
+    gone: list[int] = []
+
+    def heard(_: object, cursor: Any, statement: str, *__: object) -> None:
+        if statement.startswith("DELETE"):
+            gone.append(cursor.rowcount)
+
+    event.listen(store.engine.sync_engine, "after_cursor_execute", heard)
+    yield gone
+    event.remove(store.engine.sync_engine, "after_cursor_execute", heard)
 
 
 async def asked(
@@ -133,6 +151,20 @@ async def test_it_is_read_in_the_order_asked_under_the_title_it_was_given(
     found, told = await service.read(visitor(), conversation)
     assert found.title == "Numbers"
     assert [turn.question for turn in told] == ["One?", "Two?", "Three?"]
+
+
+async def test_what_is_forgotten_goes_a_little_at_a_time_and_all_of_it(
+    database: Store, service: Conversations, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forgetting, "AT_ONCE", 3)
+    for number in range(8):
+        await asked(database, visitor(), f"{number}?", at=clock.now)
+    clock.now += 31 * DAY
+    with events() as written, deletions(database) as gone:
+        await service.forget(30 * DAY)
+    assert gone == [3, 3, 2]
+    assert (await service.page(visitor(), 10, None)).conversations == []
+    assert [line["count"] for line in written if line["event"] == "chats_forgotten"] == [8]
 
 
 async def test_what_is_saved_stays_and_the_rest_is_forgotten_in_time(

@@ -1,7 +1,9 @@
 """The package that is built is whole: it serves the widget and migrates its database without the clone beside it."""
 
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -41,6 +43,23 @@ def test_the_wheel_holds_the_two_packages_and_nothing_of_the_workshop(unpacked: 
         f"chatkit-{VERSION}.dist-info",
     }
     assert (unpacked / "server" / "static" / "widget" / "chatkit.js").stat().st_size > 10_000
+
+
+def pinned(name: str) -> set[str]:
+    """Every package of a file of requirements, with its version."""
+    lines = (ROOT / "requirements" / f"{name}.txt").read_text().splitlines()
+    return {line.split(" ")[0] for line in lines if re.match(r"[a-z0-9-]+==", line)}
+
+
+def test_what_make_extras_installs_is_every_extra_in_the_versions_that_are_tested() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {
+        re.split("[<>=~]", one)[0] for extra in project["optional-dependencies"].values() for one in extra
+    }
+    assert wanted == {"asyncpg", "numpy", "redis"}
+    extras = pinned("extras")
+    assert wanted <= {one.split("==")[0] for one in extras}
+    assert pinned("run") < extras < pinned("dev")
 
 
 def test_a_server_from_the_wheel_starts_serves_and_names_its_version(unpacked: Path, tmp_path: Path) -> None:

@@ -257,7 +257,7 @@ def test_postgresql_without_its_driver_is_refused_with_the_command_that_installs
         load()
     (problem,) = error.value.problems
     assert problem.setting == "DATABASE_URL"
-    assert "pip install 'chatkit[postgres]'" in problem.fix
+    assert "make extras" in problem.fix
 
 
 MODEL = {"LLM_BASE_URL": "https://api.example.com/v1/", "LLM_MODEL": "m"}
@@ -346,7 +346,7 @@ def test_a_model_that_embeds_without_its_package_is_refused_with_the_command_tha
     assert problem == (
         "EMBEDDING_MODEL",
         "is set, and numpy is not installed",
-        "Run: pip install 'chatkit[embeddings]'",
+        "Run: make extras",
     )
 
 

@@ -40,7 +40,7 @@ from server.errors import (
     TokenExpired,
 )
 from server.origins import origin_of
-from server.store import sign_ins
+from server.store import forgetting, sign_ins
 from server.store.engine import Store
 from server.store.sign_ins import SignIn
 
@@ -207,8 +207,7 @@ class ProviderSignIn:
 
     async def forget(self) -> None:
         """Delete those that have been over for some time. Raises ``StoreUnavailable``."""
-        async with self._store.writing("forget_sign_ins") as connection:
-            await sign_ins.forget(connection, self._clock() - OVER_MS)
+        await forgetting.sign_ins(self._store, self._clock() - OVER_MS)
 
     async def _let_in(self, sign_in: SignIn, code: str, flow: str, shown: Visitor | None) -> Opened:
         if sign_in.account is not None and (shown is None or shown.id != sign_in.account):

@@ -1,9 +1,12 @@
 """Migrations: the scripts, the tables and the constant `HEAD` say the same; any number of processes may upgrade at once."""
 
 import asyncio
+import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,8 +20,9 @@ from server.store import migrate
 from server.store.engine import Store
 from server.store.tables import metadata
 from tests.databases import Databases
-from tests.harness import ROOT, clean_environment
+from tests.harness import ROOT, ServerProcess, clean_environment
 from tests.reading_log import events
+from tests.server.mail.test_server import PRODUCTION
 
 
 @pytest.fixture
@@ -40,13 +44,13 @@ def test_the_constant_names_the_newest_script() -> None:
 
 
 async def test_an_upgraded_database_is_current_and_an_empty_one_is_not(url: str, store: Store) -> None:
-    assert await migrate.is_needed(url)
+    assert await migrate.obstacle(url)
     assert not await migrate.is_current(store)
     with events() as written:
         assert await migrate.upgrade(url) == (None, migrate.HEAD)
         assert await migrate.is_current(store)
         assert await migrate.upgrade(url) == (migrate.HEAD, migrate.HEAD)
-    assert not await migrate.is_needed(url)
+    assert await migrate.obstacle(url) is None
     told = [(event["from_revision"], event["to_revision"]) for event in written]
     assert told == [(None, migrate.HEAD)]
 
@@ -148,3 +152,31 @@ async def test_it_works_from_a_folder_with_a_percent_sign(tmp_path: Path) -> Non
     folder.mkdir()
     await migrate.upgrade(f"sqlite+aiosqlite:///{folder}/chatkit.db")
     assert (folder / "chatkit.db").exists()
+
+
+@pytest.mark.parametrize(
+    "command", [("server",), ("server", "ingest", "."), ("server", "mail", "ada@example.com")]
+)
+def test_in_production_a_missing_database_is_not_made_without_a_word_and_an_old_one_not_changed(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    server = ServerProcess(tmp_path, **PRODUCTION)
+
+    def told() -> tuple[str, str]:
+        done = server.command(*command)
+        assert done.returncode == 78
+        (line,) = [json.loads(line) for line in done.stderr.splitlines() if b"start_failed" in line]
+        assert line["what"] == "use the database"
+        return line["reason"], line["fix"]
+
+    reason, fix = told()
+    assert reason == "there is no database at var/chatkit.db"
+    assert fix.startswith("Is DATABASE_URL right, and its disk mounted?")
+    file = tmp_path / "var" / "chatkit.db"
+    assert not file.exists()
+    file.parent.mkdir(exist_ok=True)
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE of_an_older_version (x)")
+    assert told() == ("it does not have the present shape", "Run: python -m server migrate")
+    assert server.command("server", "migrate").returncode == 0
+    assert server.command("server", "ingest", ".").returncode == 0

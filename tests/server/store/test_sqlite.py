@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import stat
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -65,8 +66,11 @@ async def test_a_connection_has_the_promised_settings(store: Store) -> None:
 async def test_the_folder_is_made_and_nothing_is_connected_before_the_first_use(store: Store) -> None:
     assert _file(store).parent.is_dir()
     assert not _file(store).exists()
-    await store.ping()
-    assert _file(store).exists()
+    await _with_table(store)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in _file(store).parent.iterdir()}
+    assert modes == dict.fromkeys(["chatkit.db", "chatkit.db-shm", "chatkit.db-wal"], 0o600), (
+        "nobody else may read it"
+    )
 
 
 async def test_another_kind_of_database_is_refused() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.dialects import postgresql
 
-from server.store import migrate, usage
+from server.store import forgetting, migrate, usage
 from server.store.engine import Store, StoreUnavailable
 
 AT = "2026-01-01T00:00:00.000Z"
@@ -39,7 +39,7 @@ async def test_what_is_old_is_forgotten(url: str) -> None:
     store = Store(url)
     await usage.add(store, {"day:old": 1}, AT)
     await usage.add(store, {"day:new": 1}, "2026-03-01T00:00:00.000Z")
-    await usage.forget(store, "2026-02-01T00:00:00.000Z")
+    await forgetting.usage(store, "2026-02-01T00:00:00.000Z")
     assert await usage.read(store, ["day:old", "day:new"]) == {"day:old": 0, "day:new": 1}
     await store.close()
 
