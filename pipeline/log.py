@@ -4,7 +4,7 @@ An event is complete when the call returns: it carries the request it belongs to
 and its bytes lie where the writer will find them. Nothing here waits and nothing here raises: a value that cannot be
 encoded is described instead, and an event for which there is no room is counted.
 
-`boot` and `seq` are given out here, under one lock, so that a gap in `seq` is always a loss.
+`boot` and `seq` are given out here, under one lock, so that a gap in `seq` is a loss, or one of those that `pipeline.reading.gaps` knows.
 """
 
 import secrets

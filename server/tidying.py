@@ -1,4 +1,4 @@
-"""What is kept only for a time is deleted when that is over, in every process, a little at a time."""
+"""What is kept only for a time is deleted when that is over: every ten minutes, in every process (`server.store.forgetting`)."""
 
 import asyncio
 import contextlib

@@ -1,6 +1,6 @@
 """More than one worker: gunicorn holds the socket, starts the workers, and replaces one that dies.
 
-The parent takes the log's folder, brings the database to its shape, and then only watches; each worker is a whole server with a
+The parent takes the log's folder, sees that the database has its shape (in development it brings it there), and then only watches; each worker is a whole server with a
 ring, segments and figures of its own (see `app`). The parent has no event log: what it has to say goes to standard error.
 """
 

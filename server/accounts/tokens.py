@@ -4,7 +4,7 @@
     digest = HMAC-SHA-256(key, purpose ‖ 0x00 ‖ token)  as 64 hex digits; only this is stored
 
 Whoever has the database has no token, and whoever has the tokens of one purpose has none of another. `SECRET_KEY` may hold several
-keys: the first makes new digests, the others still find what they made, so a key is rotated without anybody noticing; one
+keys: the first makes new digests, the others still find what they made, so a key is rotated without anybody being logged out (limits begin anew, and hashes in the log change); one
 that is taken out finds nothing any more, which ends every session that it signed.
 
 The prefix lets people, the log's redaction and scanners of repositories see what a token is (https://github.blog/2021-04-05-behind-githubs-new-authentication-token-formats/).

@@ -65,7 +65,7 @@ class Budget:
         self._clock = clock
         self._known: dict[str, int] = {}
         self._unwritten: Counter[str] = Counter()
-        self._under_way = 0
+        self._under_way = Counter[str]()  # tokens, of all answers ("") and by conversation
         self._writing: asyncio.Task[None] | None = None
         self._told: set[str] = set()
         self._tidied = ""
@@ -83,20 +83,22 @@ class Budget:
             self._known = await usage.read(self._store, [scope for scope, _ in bounds.values()])
         for name, (scope, bound) in bounds.items():
             tokens = self._known.get(scope, 0) + self._unwritten[scope]
-            under_way = self._under_way if name == "day" else 0
+            under_way = self._under_way["" if name == "day" else scope]
             if tokens + under_way >= bound:
                 self._tell(name, scope, tokens, bound)
                 return name
         return None
 
     @contextmanager
-    def reserved(self, tokens: int) -> Iterator[None]:
+    def reserved(self, tokens: int, conversation: str | None) -> Iterator[None]:
         """Within the block an answer is under way that may take so many tokens."""
-        self._under_way += tokens
+        scopes = ["", *([_conversation(conversation)] if conversation is not None else [])]
+        self._under_way.update(dict.fromkeys(scopes, tokens))
         try:
             yield
         finally:
-            self._under_way -= tokens
+            self._under_way.subtract(dict.fromkeys(scopes, tokens))
+            self._under_way += Counter()  # what is 0 is not kept
 
     def spend(self, tokens: int, conversation: str | None) -> None:
         """Count `tokens`."""

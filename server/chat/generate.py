@@ -99,7 +99,9 @@ class GenerativeAnswerer:
     async def _asked(self, call: _Call) -> AsyncGenerator[Words]:
         """What the model says, which stands in the `call` too. Raises ``LLMFailure``."""
         characters = length(call.told)
-        with self._budget.reserved(estimated_tokens(characters) + self._llm.model.max_tokens):
+        with self._budget.reserved(
+            estimated_tokens(characters) + self._llm.model.max_tokens, call.conversation
+        ):
             try:
                 async with aclosing(self._llm.answer(call.told)) as pieces:
                     async for piece in pieces:

@@ -4,7 +4,7 @@ The client's message ID is unique for its visitor. The first to come with it beg
 comes later (a reload, a second tab, a retry after a lost connection) follows the same answer, while it is made or when it has been, in this
 process or another. So an answer is paid for once, and nobody's going away ends it for others.
 
-    begun ──► running ──► done                 whole, and kept before anybody is told that it is
+    begun ──► running ──► done                 whole, and kept before anybody is told that it is (a power cut may take the last ones)
                  └──────► cut_off              something broke, the server stopped, or its process died: what was told is kept
                  └──────► (forgotten)          failed before a word of it was known: asked again, it is tried again
 

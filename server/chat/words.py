@@ -1,7 +1,7 @@
 """Words as the full-text index sees them: split, folded, stemmed, and without those that every question has.
 
-The index does this to documents on its own (`porter unicode61`). Here the same is done to questions and to the few
-passages found, so that "requests are traced" bears on "how do I trace a request"; a test compares the two stemmers.
+SQLite's index does this to documents on its own (`porter unicode61`). Here the same is done to questions, to the passages
+found, and to every passage that PostgreSQL keeps, so that "requests are traced" bears on "how do I trace a request"; a test compares the two stemmers.
 """
 
 import re

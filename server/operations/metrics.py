@@ -1,7 +1,8 @@
 """What is it doing? Figures of every request, as JSON for people and as Prometheus' text for machines.
 
 One address, two languages: whoever asks for Prometheus' or OpenMetrics' format by `Accept` gets it; a plain `curl` and a
-browser get JSON. The figures are those of the log: each comes from an `http_request` event.
+browser get JSON. The figures of requests are those of the log: each comes from an `http_request` event. Those of models, mail and
+the log itself are told by whoever has them.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -1,6 +1,6 @@
 """The outbox in the database: which letters are still to be sent, and who is sending each.
 
-A row is a letter that nobody has taken yet; once somebody has, it is gone, and the address with it. Who sends a letter holds a lease on it:
+A row is a letter that nobody has taken yet; once somebody has, it is gone. Who sends a letter holds a lease on it:
 a name of its own, and a time at which the letter is due again for others. So a letter outlives whoever was sending it, and is
 with one of them at a time. Times are seconds since the epoch.
 """

@@ -1,6 +1,6 @@
 """The process that reads files, one after another, for `ingest`: it may be killed at any moment and nothing is lost.
 
-It is told one file a line on standard input, as JSON, and answers each with one line on standard output. Its memory is
+It is told one file a line on standard input, as JSON, and answers each on standard output with eight bytes, which say how long the answer is, and the answer, as JSON. Its memory is
 limited here; its time is limited by whoever started it. Markup that nests without end, a PDF that unpacks to a terabyte, a
 bug in a parser written in C: all of them end this process and not the server.
 """

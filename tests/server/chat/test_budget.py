@@ -56,10 +56,15 @@ async def test_a_conversation_has_a_bound_of_its_own(store: Store) -> None:
 
 
 async def test_answers_under_way_count_until_they_end(store: Store) -> None:
-    budget = Budget(store, Bounds(day=1000), Clock())
-    with budget.reserved(1000):
-        assert await budget.spent(None) == "day"
-    assert await budget.spent(None) is None
+    budget = Budget(store, Bounds(day=1000, conversation=500), Clock())
+    with budget.reserved(500, "c1"):
+        assert await budget.spent("c1") == "conversation"
+        assert await budget.spent("c2") is None
+        with budget.reserved(500, None):
+            assert await budget.spent(None) == "day"
+        assert await budget.spent(None) is None
+    assert await budget.spent("c1") is None
+    assert not budget._under_way
 
 
 async def test_it_is_written_by_itself(store: Store) -> None:
