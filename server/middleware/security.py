@@ -16,7 +16,8 @@ from server.request import Exchange, Step
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_HSTS = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
+# Of other hosts below its own it says nothing: they may not be ours.
+_HSTS = {"Strict-Transport-Security": "max-age=31536000"}
 # Probes come from beside the server, where there is no proxy in between.
 _PLAIN_HTTP = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 
