@@ -14,7 +14,7 @@ _LETTER = {
 }
 _FAILURE = {
     "stage": Field(
-        "how far it came: `compose`, `message`, `connect`, `tls`, `login`, `hello`, `sender`, `recipient`, `data`, `write`, `setup`"
+        "how far it came: `compose`, `message`, `connect`, `tls`, `login`, `hello`, `sender`, `recipient`, `data`, `write`, `setup`, `attempt` (the whole of it took too long, or is a bug)"
     ),
     "reason": Field("the type of what stopped it"),
     "status": Field("the other side's code for it, such as `450 4.2.1`, or null", free=True),
@@ -69,7 +69,7 @@ declare(
         Event(
             "email_dropped",
             "INFO",
-            "A letter is no longer wanted, because what it is about has happened or has expired.",
+            "A letter is no longer wanted, because its link was used already, or nobody agreed to letters there.",
             {**_LETTER, "age_seconds": Field("since it was asked for")},
         ),
         Event(

@@ -18,8 +18,13 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Thread
+from typing import Any
+
+from alembic.command import downgrade
+from sqlalchemy import create_engine
 
 from pipeline.segments import MAX_LIVE, live_segments
+from server.store import migrate
 from tests.docs.asking import (
     ask,
     ask_question,
@@ -80,6 +85,20 @@ def database_replaced(server: ServerProcess) -> Iterator[None]:
     away.replace(file)
 
 
+def database_deleted(server: ServerProcess) -> Iterator[None]:
+    """The database's file was deleted while the server runs, which holds it still. Whoever rescues it finds what was written last."""
+    asked = json.loads(ask_question(server))
+    file = server.folder / "var" / "chatkit.db"
+    file.unlink()
+    until_unready(server, "database_disconnected")
+    yield
+    server.stop()
+    for end in ("", "-wal"):
+        (server.folder / f"rescued.db{end}").replace(file.with_name(f"chatkit.db{end}"))
+    server.start()
+    _remembers(server, asked)
+
+
 def database_lost(server: ServerProcess) -> Iterator[None]:
     """The server is stopped, and of its database a backup is left. Whoever brings that back finds what was in it."""
     asked = json.loads(ask_question(server))
@@ -90,8 +109,25 @@ def database_lost(server: ServerProcess) -> Iterator[None]:
     file.write_bytes(b"lost")
     yield
     server.start()
+    _remembers(server, asked)
+
+
+def _remembers(server: ServerProcess, asked: dict[str, Any]) -> None:
+    """What was answered is kept for who asked it."""
     told = ask(server, "/api/v1/conversations", "GET", Authorization=f"Bearer {asked['session']['token']}")
     assert asked["conversation_id"] in told.decode(), "what was kept is there again"
+
+
+def database_old(server: ServerProcess) -> Iterator[None]:
+    """The server is stopped, and its database has the shape that the version before this one gave it."""
+    server.stop()
+    older = migrate.configuration()
+    engine = create_engine(f"sqlite:///{server.folder / 'var' / 'chatkit.db'}")
+    with engine.begin() as connection:
+        older.attributes["connection"] = connection
+        downgrade(older, "-1")
+    engine.dispose()
+    yield
 
 
 def database_damaged(server: ServerProcess) -> Iterator[None]:
@@ -348,6 +384,14 @@ def stolen_session(server: ServerProcess) -> Iterator[None]:
     yield
 
 
+def signed_in(server: ServerProcess) -> Iterator[None]:
+    """Nothing is wrong: somebody has signed in. Whoever ends all sessions of that account has ended theirs."""
+    visitor = Visitor(server)
+    visitor.sign_in("grace@example.com")
+    yield
+    assert visitor.get("/auth/session-check").json()["state"] == "expired"
+
+
 def no_documents(server: ServerProcess) -> Iterator[None]:
     """Nothing has been ingested."""
     server.stop()
@@ -546,8 +590,10 @@ FAULTS: dict[str, Fault] = {
         burst_on_a_full_disk,
         crashed,
         database_damaged,
+        database_deleted,
         database_gone,
         database_lost,
+        database_old,
         database_replaced,
         embeddings_down,
         exception,
@@ -579,6 +625,7 @@ FAULTS: dict[str, Fault] = {
         redis_away,
         ring_damaged,
         segment_deleted,
+        signed_in,
         slow,
         stolen_session,
         stopped,

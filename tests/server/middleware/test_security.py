@@ -90,7 +90,9 @@ def test_production_serves_https_behind_its_proxy(production: ServerProcess) -> 
         production.address, request_bytes("POST", "/api/v1/chat", JSON | HTTPS, chat_body("hello"))
     )
     assert answer.status == 200
-    assert answer.headers["strict-transport-security"] == "max-age=31536000", "other hosts are not ours to bind"
+    assert answer.headers["strict-transport-security"] == "max-age=31536000", (
+        "other hosts are not ours to bind"
+    )
 
 
 def test_probes_beside_the_server_need_no_https(production: ServerProcess) -> None:
