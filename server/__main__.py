@@ -5,6 +5,7 @@
     python -m server migrate            bring the database to the present shape
     python -m server backup FILE        copy the SQLite database while the server runs
     python -m server mail ADDRESS       have the running server send a test letter
+    python -m server sign-out ADDRESS   end every session of an account
     python -m server check              show the settings in force, and what is wrong with them
     python -m server keys new           make a key for SECRET_KEY
 
@@ -29,7 +30,7 @@ from pipeline.log import log, new_boot, standard_error
 from pipeline.reading.reader import last_start
 from pipeline.segments import lock_folder
 
-from . import VERSION
+from . import VERSION, terminal
 from .settings import Settings, SettingsError, load
 from .steps import StepFailed, opening_database, step
 from .unsafe import Problem
@@ -50,6 +51,12 @@ declare(
             "ERROR",
             "The server will not start: told on standard error, before anything is opened.",
             {"problems": Field("each bad setting: `setting`, `problem`, `fix`; never a value")},
+        ),
+        Event(
+            "account_signed_out",
+            "WARNING",
+            "`python -m server sign-out` ended every session of an account: told on standard error.",
+            {"account": Field("whose"), "sessions": Field("how many held until then")},
         ),
     ]
 )
@@ -81,6 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _run(_backup(settings, options.file))
         case "mail":
             return _run(_mail(settings, options.address))
+        case "sign-out":
+            return _run(_sign_out(settings, options.address))
         case "check":
             return _check(settings)
     return _serve(settings, boot)
@@ -137,6 +146,13 @@ def _parser() -> argparse.ArgumentParser:
         "its events have the ID that this command prints.",
     )
     mail.add_argument("address", metavar="ADDRESS", help="to whom")
+    sign_out = commands.add_parser(
+        "sign-out",
+        help="end every session of an account",
+        description="Ends every session of the account with that address, at once, also in a running server; a link that was sent before can "
+        "still be followed. For when a token got out: see docs/OPS_RUNBOOK.md, section 4.",
+    )
+    sign_out.add_argument("address", metavar="ADDRESS", help="whose")
     commands.add_parser("check", help="show the settings in force, and what is wrong with them")
     keys = commands.add_parser(
         "keys",
@@ -316,17 +332,13 @@ async def _mail(settings: Settings, address: str) -> int:
     from .errors import InvalidEmail
     from .mail import trial
     from .mail.address import normalized
-    from .store import migrate, outbox
-    from .store.engine import Store
+    from .store import outbox
 
     with step("send a letter", "Give an address such as ada@example.com.", InvalidEmail):
         to = normalized(address)
     request_id = str(uuid4())
     with opening_database():
-        obstacle = await migrate.obstacle(settings.database_url)
-        if obstacle is not None:
-            raise StepFailed("use the database", *obstacle)
-        store = Store(settings.database_url, create=False)
+        store = await _present(settings)
         try:
             async with store.writing("put_mail", durable=True) as connection:
                 await outbox.add(connection, trial.KIND, to, "", request_id=request_id, now=time.time())
@@ -334,6 +346,44 @@ async def _mail(settings: Settings, address: str) -> int:
             await store.close()
     sys.stdout.write(f"{request_id}\n")
     return 0
+
+
+async def _sign_out(settings: Settings, address: str) -> int:
+    """End every session of an account; the running server asks the database each time, so nothing else has to be told."""
+    from .clock import wall_clock
+    from .errors import InvalidEmail
+    from .mail.address import normalized
+    from .store import accounts
+
+    what = "end the sessions of that account"
+    with step(what, "Give an address such as ada@example.com.", InvalidEmail):
+        email = normalized(address)
+    with opening_database():
+        store = await _present(settings)
+        try:
+            async with store.writing("end_sessions", durable=True) as connection:
+                ended = await accounts.end_all(connection, email, wall_clock())
+        finally:
+            await store.close()
+    if ended is None:
+        raise StepFailed(what, "no account has that address", "Is it written as it was when they signed up?")
+    account, sessions = ended
+    if terminal.is_watched():
+        terminal.console().print(f"  Ended: {sessions} sessions of {email}.", markup=False)
+    else:
+        standard_error.warning("account_signed_out", account=account, sessions=sessions)
+    return 0
+
+
+async def _present(settings: Settings) -> "Store":
+    """The database, which has to be there in its present shape."""
+    from .store import migrate
+    from .store.engine import Store
+
+    obstacle = await migrate.obstacle(settings.database_url)
+    if obstacle is not None:
+        raise StepFailed("use the database", *obstacle)
+    return Store(settings.database_url, create=False)
 
 
 def _check(settings: Settings) -> int:

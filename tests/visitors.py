@@ -52,7 +52,9 @@ class Visitor:
 
     def sign_in(self, address: str) -> dict[str, Any]:
         """Sign up, read the letter, follow its link; the session, whose token is shown from now on."""
+        before = len(letters(self.server, address))
         self.sign_up(address)
+        until(lambda: len(letters(self.server, address)) > before, f"a letter to {address}")
         answer = self.post("/auth/verify", {"token": link_token(self.server, address)})
         assert answer.status == 200, answer.raw
         session = dict(answer.json())

@@ -172,6 +172,23 @@ async def end(connection: "AsyncConnection", session_id: str, reason: str, now: 
     return (await connection.execute(ended)).rowcount == 1
 
 
+async def end_all(connection: "AsyncConnection", email: str, now: int) -> tuple[str, int] | None:
+    """End every session of the account with that address: the account, and how many held; None when there is no account."""
+    from sqlalchemy import select
+
+    from .tables import accounts, sessions
+
+    account = await connection.scalar(select(accounts.c.id).where(accounts.c.email == email))
+    if account is None:
+        return None
+    ended = (
+        sessions.update()
+        .where(sessions.c.account == account, sessions.c.ended_at.is_(None), sessions.c.expires_at > now)
+        .values(ended_at=now, end_reason="signed_out")
+    )
+    return account, (await connection.execute(ended)).rowcount
+
+
 async def end_family(connection: "AsyncConnection", family: str, reason: str, now: int) -> int:
     """End every session of a family that still holds; how many that were."""
     from .tables import sessions as table

@@ -157,7 +157,7 @@ sessions = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
     Column("ended_at", BigInteger, comment="null while it holds"),
-    Column("end_reason", String(16), comment="refreshed, logged_out, migrated or reused"),
+    Column("end_reason", String(16), comment="refreshed, logged_out, migrated, reused or signed_out"),
 )
 
 identities = Table(

@@ -29,7 +29,7 @@ from server.errors import (
 from server.mail.folder import Folder
 from server.mail.outbox import Letter, Outbox
 from server.origins import Origins
-from server.store import tables
+from server.store import accounts, tables
 from server.store.engine import Store
 from tests.reading_log import events
 
@@ -412,6 +412,20 @@ async def test_a_session_can_be_brought_after_signing_in(people: People, log: li
     assert await people.sessions.bring(opened.visitor, token) == 1
     (migrated,) = _named(log, "session_migrated")
     assert (migrated["account"], migrated["conversations"]) == (opened.visitor.id, 1)
+
+
+async def test_all_sessions_of_one_account_end_and_nobody_elses(people: People) -> None:
+    ours = [await people.signed_in() for _ in range(2)]
+    theirs = await people.signed_in("other@example.com")
+    email, now = ADDRESS, people.clock()
+    async with people.store.writing("test") as connection:
+        assert await accounts.end_all(connection, "nobody@example.com", now) is None
+        assert await accounts.end_all(connection, email, now) == (ours[0].visitor.id, 2)
+        assert await accounts.end_all(connection, email, now) == (ours[0].visitor.id, 0)
+    for opened in ours:
+        with pytest.raises(SessionExpired):
+            await people.sessions.find(opened.token)
+    assert (await people.sessions.find(theirs.token)).id == theirs.visitor.id
 
 
 async def test_what_is_over_is_forgotten_in_time(people: People) -> None:

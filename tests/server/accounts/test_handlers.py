@@ -331,6 +331,33 @@ def test_a_key_is_rotated_under_load_and_nobody_is_logged_out(tmp_path: Path, do
         server.kill()
 
 
+def test_an_operator_signs_somebody_out_of_a_server_that_runs(server: ServerProcess) -> None:
+    thief, owner = Visitor(server), Visitor(server)
+    thief.sign_in("stolen@example.org")
+    owner.sign_in("stolen@example.org")
+    done = server.command("server", "sign-out", "Stolen@Example.org")
+    assert done.returncode == 0
+    told = json.loads(done.stderr)
+    assert (told["event"], told["level"], told["sessions"]) == ("account_signed_out", "WARNING", 2)
+    for visitor in (thief, owner):
+        assert visitor.get("/auth/session-check").json()["state"] == "expired"
+    owner.sign_in("stolen@example.org")
+    assert owner.get("/auth/session-check").json()["state"] == "logged_in"
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"), [("nobody@example.org", "no account has that address"), ("nobody", "@")]
+)
+def test_an_address_that_cannot_be_signed_out_is_said(
+    server: ServerProcess, address: str, reason: str
+) -> None:
+    done = server.command("server", "sign-out", address)
+    assert done.returncode == 78
+    told = json.loads(done.stderr)
+    assert (told["event"], told["what"]) == ("start_failed", "end the sessions of that account")
+    assert reason in told["reason"]
+
+
 def test_a_new_key_is_one_that_the_server_takes(tmp_path: Path) -> None:
     folder = tmp_path / "server"
     folder.mkdir()
