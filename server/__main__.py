@@ -16,7 +16,6 @@ import argparse
 import asyncio
 import contextlib
 import os
-import secrets
 import signal
 import sys
 import time
@@ -30,14 +29,13 @@ from pipeline.log import log, new_boot, standard_error
 from pipeline.reading.reader import last_start
 from pipeline.segments import lock_folder
 
-from . import VERSION, terminal
+from . import VERSION, commands
 from .settings import Settings, SettingsError, load
-from .steps import StepFailed, opening_database, step
+from .steps import StepFailed, opening_database
 from .unsafe import Problem
 
 if TYPE_CHECKING:
     from .lifecycle import Group
-    from .store.engine import Store
 
 EX_SOFTWARE = 70
 """sysexits.h: a bug."""
@@ -52,12 +50,6 @@ declare(
             "The server will not start: told on standard error, before anything is opened.",
             {"problems": Field("each bad setting: `setting`, `problem`, `fix`; never a value")},
         ),
-        Event(
-            "account_signed_out",
-            "WARNING",
-            "`python -m server sign-out` ended every session of an account: told on standard error.",
-            {"account": Field("whose"), "sessions": Field("how many held until then")},
-        ),
     ]
 )
 
@@ -66,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit status."""
     options = _parser().parse_args(arguments)
     if options.command == "keys":
-        return _new_key()
+        return commands.new_key()
     boot = new_boot()
     _identify(boot)
     try:
@@ -80,18 +72,20 @@ def main(arguments: list[str] | None = None) -> int:
     _identify(boot, settings.fingerprint)
     match options.command:
         case "ingest":
-            work = _ingest(settings, options.paths, if_empty=options.if_empty, anew=options.embed_anew)
+            work = commands.ingest(
+                settings, options.paths, if_empty=options.if_empty, anew=options.embed_anew
+            )
             return _run(work)
         case "migrate":
-            return _run(_migrate(settings))
+            return _run(commands.migrate(settings))
         case "backup":
-            return _run(_backup(settings, options.file))
+            return _run(commands.backup(settings, options.file))
         case "mail":
-            return _run(_mail(settings, options.address))
+            return _run(commands.mail(settings, options.address))
         case "sign-out":
-            return _run(_sign_out(settings, options.address))
+            return _run(commands.sign_out(settings, options.address))
         case "check":
-            return _check(settings)
+            return commands.check(settings)
     return _serve(settings, boot)
 
 
@@ -110,9 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers", type=int, metavar="N", help="serve with N processes (default: WORKERS, or 1)"
     )
-    commands = parser.add_subparsers(dest="command", metavar="", title="commands")
-    commands.add_parser("serve", help="serve until stopped (the default)")
-    ingest = commands.add_parser(
+    known = parser.add_subparsers(dest="command", metavar="", title="commands")
+    known.add_parser("serve", help="serve until stopped (the default)")
+    ingest = known.add_parser(
         "ingest",
         help="read documents into the database",
         description="Reads Markdown, HTML, text and PDF files, and folders of them. Run it again whenever they change: "
@@ -128,8 +122,8 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="with EMBEDDING_MODEL: embed every passage again, because the model has changed under its name",
     )
-    commands.add_parser("migrate", help="bring the database to the present shape")
-    backup = commands.add_parser(
+    known.add_parser("migrate", help="bring the database to the present shape")
+    backup = known.add_parser(
         "backup",
         help="copy the SQLite database while the server runs",
         description="Copies the database as it is at this moment to FILE, whole and checked; the server goes on. FILE must not exist yet, "
@@ -139,22 +133,22 @@ def _parser() -> argparse.ArgumentParser:
     backup.add_argument(
         "file", type=Path, metavar="FILE", help="where to; on another disk it outlives this one"
     )
-    mail = commands.add_parser(
+    mail = known.add_parser(
         "mail",
         help="have the running server send a test letter",
         description="Puts a test letter into the outbox. The running server sends it within seconds, as it would any other; "
         "its events have the ID that this command prints.",
     )
     mail.add_argument("address", metavar="ADDRESS", help="to whom")
-    sign_out = commands.add_parser(
+    sign_out = known.add_parser(
         "sign-out",
         help="end every session of an account",
         description="Ends every session of the account with that address, at once, also in a running server; a link that was sent before can "
         "still be followed. For when a token got out: see docs/OPS_RUNBOOK.md, section 4.",
     )
     sign_out.add_argument("address", metavar="ADDRESS", help="whose")
-    commands.add_parser("check", help="show the settings in force, and what is wrong with them")
-    keys = commands.add_parser(
+    known.add_parser("check", help="show the settings in force, and what is wrong with them")
+    keys = known.add_parser(
         "keys",
         help="make a key for SECRET_KEY",
         description="Prints a new key, 256 random bits. To rotate: put it before the present one, SECRET_KEY=NEW,OLD, and start the server "
@@ -241,178 +235,6 @@ def _announce(settings: Settings, listening: str) -> None:
     console.print("  Follow it    python -m pipeline tail -f")
     console.print("  Trace an ID  python -m pipeline trace ID")
     console.print("  Stop it      Ctrl-C\n")
-
-
-async def _ingest(settings: Settings, paths: list[Path], *, if_empty: bool, anew: bool) -> int:
-    from .chat.ingest import ingest, is_empty
-    from .chat.progress import showing
-    from .parts import prepare_database
-    from .store.engine import Store, StoreUnavailable
-
-    with opening_database():
-        await prepare_database(settings)
-        store = Store(settings.database_url, patient=True)
-    again = "What was ingested is kept. Does another program write, or is the disk full? Run the same command again to go on."
-    try:
-        with step("go on ingesting", again, StoreUnavailable):
-            if if_empty and not await is_empty(store):
-                return 0
-            with showing() as on_progress:
-                report = await ingest(store, paths, on_progress=on_progress)
-            embedded = await _embed(settings, store, anew=anew)
-    finally:
-        await store.close()
-    return 1 if report.failures or not embedded else 0
-
-
-async def _embed(settings: Settings, store: "Store", *, anew: bool) -> bool:
-    """Give every passage its vector, if a model that embeds is named; whether all have one then."""
-    if settings.embedding_url is None:
-        return True
-    from .chat.embed import embed
-    from .chat.progress import showing_embedding
-    from .clock import wall_clock
-    from .parts import embedding_model
-
-    embeddings = embedding_model(settings)
-    assert embeddings is not None
-    try:
-        with showing_embedding() as (on_progress, summary):
-            report = await embed(store, embeddings, wall_clock, anew=anew, on_progress=on_progress)
-            summary(report)
-    finally:
-        await embeddings.close()
-    return not report.status
-
-
-async def _migrate(settings: Settings) -> int:
-    from .store import migrate
-
-    with opening_database():
-        await migrate.upgrade(settings.database_url)
-    return 0
-
-
-async def _backup(settings: Settings, target: Path) -> int:
-    """Copy the database of `settings` to `target`; nothing else runs in this process meanwhile."""
-    import sqlite3
-
-    from .store.backup import Damaged, back_up, showing
-    from .store.sqlite import database_file
-
-    source = database_file(settings.database_url)
-    what = f"back up the database to {target}"
-    if source is None:
-        raise StepFailed(
-            what, "it is no SQLite file", "With PostgreSQL use pg_dump: see docs/how-to/use-postgresql.md."
-        )
-    if not source.exists():
-        raise StepFailed(
-            what, f"there is none at {source}", "Set DATABASE_URL to the one that the server uses."
-        )
-    with (
-        step(
-            what,
-            "Is there room for a second database, in a folder that can be written?",
-            OSError,
-            sqlite3.Error,
-        ),
-        step(what, "Name a file that does not exist yet, or move this one away.", FileExistsError),
-        step(what, "The database itself is damaged: see docs/OPS_RUNBOOK.md, section 6.", Damaged),
-        showing(source, target) as on_progress,
-    ):
-        back_up(source, target, on_progress)
-    return 0
-
-
-async def _mail(settings: Settings, address: str) -> int:
-    """Put a test letter into the outbox, and print the ID that its events will have."""
-    from uuid import uuid4
-
-    from .errors import InvalidEmail
-    from .mail import trial
-    from .mail.address import normalized
-    from .store import outbox
-
-    with step("send a letter", "Give an address such as ada@example.com.", InvalidEmail):
-        to = normalized(address)
-    request_id = str(uuid4())
-    with opening_database():
-        store = await _present(settings)
-        try:
-            async with store.writing("put_mail", durable=True) as connection:
-                await outbox.add(connection, trial.KIND, to, "", request_id=request_id, now=time.time())
-        finally:
-            await store.close()
-    sys.stdout.write(f"{request_id}\n")
-    return 0
-
-
-async def _sign_out(settings: Settings, address: str) -> int:
-    """End every session of an account; the running server asks the database each time, so nothing else has to be told."""
-    from .clock import wall_clock
-    from .errors import InvalidEmail
-    from .mail.address import normalized
-    from .store import accounts
-
-    what = "end the sessions of that account"
-    with step(what, "Give an address such as ada@example.com.", InvalidEmail):
-        email = normalized(address)
-    with opening_database():
-        store = await _present(settings)
-        try:
-            async with store.writing("end_sessions", durable=True) as connection:
-                ended = await accounts.end_all(connection, email, wall_clock())
-        finally:
-            await store.close()
-    if ended is None:
-        raise StepFailed(what, "no account has that address", "Is it written as it was when they signed up?")
-    account, sessions = ended
-    if terminal.is_watched():
-        terminal.console().print(f"  Ended: {sessions} sessions of {email}.", markup=False)
-    else:
-        standard_error.warning("account_signed_out", account=account, sessions=sessions)
-    return 0
-
-
-async def _present(settings: Settings) -> "Store":
-    """The database, which has to be there in its present shape."""
-    from .store import migrate
-    from .store.engine import Store
-
-    obstacle = await migrate.obstacle(settings.database_url)
-    if obstacle is not None:
-        raise StepFailed("use the database", *obstacle)
-    return Store(settings.database_url, create=False)
-
-
-def _check(settings: Settings) -> int:
-    from .settings import masked, table
-
-    rows = masked(settings)
-    if sys.stdout.isatty():
-        from rich.console import Console
-        from rich.table import Table
-
-        view = Table("setting", "in force", "what it is", box=None, pad_edge=False)
-        for name, _, _, text in table():
-            view.add_row(name, rows[name], text)
-        Console().print(view)
-    else:
-        import orjson
-
-        sys.stdout.buffer.write(orjson.dumps(rows, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    return 0
-
-
-def _new_key() -> int:
-    """The key alone on standard output, so that it can be piped; what to do with it for who reads it."""
-    sys.stdout.write(f"{secrets.token_urlsafe(32)}\n")
-    if sys.stdout.isatty():
-        sys.stderr.write(
-            "Put it first in SECRET_KEY, before those that are there, by comma. See: python -m server keys --help\n"
-        )
-    return 0
 
 
 def _print_problems(problems: list[Problem]) -> None:
