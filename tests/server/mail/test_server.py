@@ -74,10 +74,10 @@ def test_an_address_that_is_none_is_said_plainly(tmp_path: Path) -> None:
     assert "period" in told["reason"]
 
 
-def test_a_letter_is_not_put_into_a_database_that_has_no_place_for_it(tmp_path: Path) -> None:
+def test_a_letter_is_not_put_into_a_database_that_is_not_there(tmp_path: Path) -> None:
     done = ServerProcess(tmp_path).command("server", "mail", "ada@example.com")
     assert done.returncode == 78
-    assert json.loads(done.stderr)["fix"] == "Run: python -m server migrate"
+    assert json.loads(done.stderr)["reason"] == "there is no database at var/chatkit.db"
     assert done.stdout == b""
 
 
