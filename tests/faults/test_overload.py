@@ -5,20 +5,24 @@ it; and its peak is measured before each crowd, because a machine that is shared
 (`CHAT_INFLIGHT`): then everything is taken on, and most hear nothing while they still wait.
 """
 
+import asyncio
 import statistics
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from shutil import copytree
+from uuid import uuid4
 
 import pytest
 
 from tests.faults.crowd import Answers
 from tests.faults.ledger import LONG, times
 from tests.harness import ServerProcess, exchange, request_bytes, running, with_documents
-from tests.waiting import until
+from tests.waiting import undisturbed, until
 
 VISITORS = 16
 """So many at once give what the server can carry, and no queue to speak of."""
@@ -61,35 +65,40 @@ def watched(server: ServerProcess, seen: list[Probe]) -> Iterator[None]:
         thread.join(30)
 
 
-def test_five_times_what_it_can_carry_is_carried_as_far_as_it_can_be(folder: Path) -> None:
-    with running(folder, RATE_LIMITS="true", TRUSTED_PROXIES="127.0.0.1") as server:
-        peak, crowd, probes = Answers(), Answers(), list[Probe]()
-        for _ in range(ROUNDS):
-            with watched(server, probes):  # both times: who asks how the server is costs something, too
-                now = Answers.to(server, "visitors", VISITORS, PEAK_SECONDS)
-                crowd.add(Answers.to(server, "rate", TIMES * now.goodput(), CROWD_SECONDS))
-            peak.add(now)
-        tell(peak, crowd)
-        statuses = Counter(one.status for one in crowd)
-        shed = crowd.times(503)
-        assert crowd.heard() >= NEARLY_ALL
-        assert len(crowd.good()) >= NEARLY_ALL * statuses[200], "who is taken on is answered in time"
-        assert shed[len(shed) // 2] < 0.5, "and who is not hears so at once"
-        assert crowd.core_goodput() >= (0.8 if LONG else 0.5) * peak.core_goodput()
-        assert len({one.retry_after for one in crowd if one.status == 503} - {None}) > 2, (
-            "not all come back at once"
-        )
-        assert {(path, status) for path, status, _ in probes} == {("/health", 200), ("/metrics", 200)}
-        assert sorted(seconds for _, _, seconds in probes)[int(len(probes) * NEARLY_ALL)] < 1
+async def test_five_times_what_it_can_carry_is_carried_as_far_as_it_can_be(folder: Path) -> None:
+    def attempt() -> None:
+        with running(
+            copytree(folder, folder.with_name(uuid4().hex)), RATE_LIMITS="true", TRUSTED_PROXIES="127.0.0.1"
+        ) as server:
+            peak, crowd, probes = Answers(), Answers(), list[Probe]()
+            for _ in range(ROUNDS):
+                with watched(server, probes):  # both times: who asks how the server is costs something, too
+                    now = Answers.to(server, "visitors", VISITORS, PEAK_SECONDS)
+                    crowd.add(Answers.to(server, "rate", TIMES * now.goodput(), CROWD_SECONDS))
+                peak.add(now)
+            tell(peak, crowd)
+            statuses = Counter(one.status for one in crowd)
+            shed = crowd.times(503)
+            assert crowd.heard() >= NEARLY_ALL
+            assert len(crowd.good()) >= NEARLY_ALL * statuses[200], "who is taken on is answered in time"
+            assert shed[len(shed) // 2] < 0.5, "and who is not hears so at once"
+            assert crowd.core_goodput() >= (0.8 if LONG else 0.5) * peak.core_goodput()
+            assert len({one.retry_after for one in crowd if one.status == 503} - {None}) > 2, (
+                "not all come back at once"
+            )
+            assert {(path, status) for path, status, _ in probes} == {("/health", 200), ("/metrics", 200)}
+            assert sorted(seconds for _, _, seconds in probes)[int(len(probes) * NEARLY_ALL)] < 1
 
-        # A little later: the end is told of, and who asks as often as can be carried is answered as ever.
-        told = server.events("http_request", outcome="shed")
-        assert len(told) >= statuses[503] > 0
-        assert {(event["status"], event["level"]) for event in told} == {(503, "INFO")}
-        until(lambda: sum(event["shed"] for event in server.events("overload_ended")) == len(told))
-        assert {event["reason"] for event in server.events("overload_began")} == {"inflight"}
-        calm = Answers.to(server, "rate", 0.2 * peak.goodput(), 3)
-        assert len(calm.good()) >= NEARLY_ALL * len(calm)
+            # A little later: the end is told of, and who asks as often as can be carried is answered as ever.
+            told = server.events("http_request", outcome="shed")
+            assert len(told) >= statuses[503] > 0
+            assert {(event["status"], event["level"]) for event in told} == {(503, "INFO")}
+            until(lambda: sum(event["shed"] for event in server.events("overload_ended")) == len(told))
+            assert {event["reason"] for event in server.events("overload_began")} == {"inflight"}
+            calm = Answers.to(server, "rate", 0.2 * peak.goodput(), 3)
+            assert len(calm.good()) >= NEARLY_ALL * len(calm)
+
+    await undisturbed(partial(asyncio.to_thread, attempt), times=3)
 
 
 def test_without_the_bound_few_hear_anything_in_time(folder: Path) -> None:

@@ -33,7 +33,7 @@ def after_cuts(
         Emitter(disk.place / "log", disk.place / "state", "before", 1, *options, under=under) as emitter,
     ):
         emitter.wait_for(10)
-        emitter.read_for(1.3)
+        emitter.read_for(2)
         for number in range(cuts):
             emitter.read_for(0.05 + 0.37 * (number % 4))
             moments.append((time.monotonic_ns(), disk.after_power_cut(tmp_path / f"cut-{number}.img")))
@@ -71,8 +71,9 @@ def test_no_durable_event_is_missing_after_a_power_cut(tmp_path: Path) -> None:
 def test_ordinary_events_are_missing_for_the_last_second_at_most(
     tmp_path: Path, pace: tuple[str, str]
 ) -> None:
-    for acknowledged, found in after_cuts(tmp_path, times(3, 30), *pace):
-        assert acknowledged
+    cuts = after_cuts(tmp_path, times(3, 30), *pace)
+    assert any(acknowledged for acknowledged, _ in cuts)
+    for acknowledged, found in cuts:
         assert set(acknowledged) <= found.numbers.keys()
         assert found.damaged == 0
 

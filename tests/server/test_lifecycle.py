@@ -179,7 +179,7 @@ def test_production_does_not_migrate_by_itself(tmp_path: Path) -> None:
         TRUSTED_PROXIES="127.0.0.1",
         INTEGRATION_TEST_MODE="false",
     )
-    assert failed_start(server)["fix"] == "Run: python -m server migrate"
+    assert failed_start(server)["reason"] == "there is no database at var/chatkit.db"
     assert server.command("server", "migrate").returncode == 0
     server.start()
     assert server.stop() == 0
