@@ -15,6 +15,7 @@ from sqlalchemy import text
 from server.store import engine, sqlite
 from server.store.engine import Store, StoreUnavailable
 from server.store.sqlite_connection import Connection
+from tests.faults.disks import filled, tmpfs
 from tests.reading_log import events
 
 
@@ -208,6 +209,29 @@ async def test_nothing_is_read_from_or_written_to_a_file_that_was_replaced(
         assert [event["status"] for event in written] == ["FILE_REPLACED"]
     away.rename(ours)
     assert await _count(store) == 0
+
+
+async def test_a_full_disk_refuses_what_it_cannot_keep_loses_nothing_and_is_over_by_itself(
+    tmp_path: Path,
+) -> None:
+    with tmpfs(tmp_path / "small", "4m") as disk:
+        store = Store(f"sqlite+aiosqlite:///{disk}/chatkit.db")
+        await _with_table(store)
+
+        async def add(times: int = 1) -> None:
+            for _ in range(times):
+                async with store.writing("test") as connection:
+                    await connection.exec_driver_sql("INSERT INTO t VALUES (zeroblob(100000))")
+
+        await add()
+        with filled(disk):
+            with events() as written, pytest.raises(StoreUnavailable):
+                await add(40)  # more than there can still be room for
+            kept = await _count(store)
+            assert [event["status"] for event in written] == ["SQLITE_FULL"]
+        await add()
+        assert await _count(store) == kept + 1 >= 2
+        await store.close()
 
 
 async def test_a_store_that_was_closed_opens_what_is_there(store: Store) -> None:
