@@ -6,10 +6,13 @@ import shlex
 import signal
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
+
+from tests.harness import clean_environment, needs
+from tests.waiting import ENOUGH_SECONDS
 
 _EXT4_IOC_SHUTDOWN = 0x8004587D
 _NOLOGFLUSH = 2
@@ -24,6 +27,14 @@ def strace(*injected: str) -> tuple[str, ...]:
     calls = ",".join(one.split(":")[0] for one in injected)
     injections = [part for one in injected for part in ("-e", f"inject={one}")]
     return "strace", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", *injections
+
+
+def killed_in(call: str, command: Sequence[str | Path], when: int = 1, watched: Sequence[str] = ()) -> None:
+    """Run `command`, which is killed in its `when`-th such system call (of those on the paths that are `watched`, if any)."""
+    inject = ["-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={when}"]
+    traced = [needs("strace"), "-f", "-qq", "-o", "/dev/null", *watched, *inject, *command]
+    done = subprocess.run(traced, env=clean_environment(), check=False, timeout=ENOUGH_SECONDS)
+    assert done.returncode == -signal.SIGKILL, f"it was not killed in {call}"
 
 
 @contextmanager

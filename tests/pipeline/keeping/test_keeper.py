@@ -35,7 +35,8 @@ from pipeline.segments import (
     segment_name,
 )
 from pipeline.writing.stream import Rotation
-from tests.harness import clean_environment, needs
+from tests.faults.disks import killed_in
+from tests.harness import clean_environment
 
 LONG = Limits(seconds=math.inf, bytes=1 << 40)
 HOUR = 3600.0
@@ -158,11 +159,7 @@ new = live.parent / "archive" / ".new"; new.write_bytes(gzip.compress(content));
 
 def killed_at(call: str, when: int, watched: list[str], program: str, live: Path) -> None:
     """Run `program` on that segment and kill it in the `when`-th such system call."""
-    strace = [needs("strace"), "-f", "-qq", "-o", "/dev/null", *watched]
-    inject = ["-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={when}"]
-    command = [*strace, *inject, sys.executable, "-c", program, str(live)]
-    killed = subprocess.run(command, env=clean_environment(), check=False, timeout=60)
-    assert killed.returncode != 0
+    killed_in(call, [sys.executable, "-c", program, str(live)], when, watched)
 
 
 KILLS = [

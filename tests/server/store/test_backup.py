@@ -1,10 +1,8 @@
 """A backup is the database as it was at one moment, whole or not there at all; and it can be brought back."""
 
 import json
-import signal
 import sqlite3
 import stat
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,11 +13,10 @@ import pytest
 from server.store import backup
 from server.store.backup import Damaged, back_up
 from server.store.engine import Store
-from tests.faults.disks import tmpfs
-from tests.harness import ServerProcess, clean_environment, needs, running, with_documents
+from tests.faults.disks import killed_in, tmpfs
+from tests.harness import ServerProcess, running, with_documents
 from tests.server.chat.test_progress import shown_on_a_terminal
 from tests.visitors import Visitor
-from tests.waiting import ENOUGH_SECONDS
 
 ROWS = 20_000
 
@@ -151,28 +148,7 @@ def test_who_is_killed_leaves_no_backup_and_is_in_nobodys_way(
     script = "import sys; from pathlib import Path; from server.store.backup import back_up; back_up(*map(Path, sys.argv[1:]), lambda *_: None)"
     target = tmp_path / "to" / "copy.db"
     target.parent.mkdir()
-    killed = subprocess.run(
-        [
-            needs("strace"),
-            "-f",
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-e",
-            f"trace={call}",
-            "-e",
-            f"inject={call}:signal=KILL:when=1",
-            sys.executable,
-            "-c",
-            script,
-            source,
-            target,
-        ],
-        env=clean_environment(),
-        check=False,
-        timeout=ENOUGH_SECONDS,
-    )
-    assert killed.returncode == -signal.SIGKILL
+    killed_in(call, [sys.executable, "-c", script, source, target])
     assert not target.exists()
     assert left(target.parent) == [".copy.db.unfinished"]
     back_up(source, target, nothing)
