@@ -4,6 +4,8 @@ import json
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from tests.harness import ServerProcess
 from tests.waiting import ENOUGH_SECONDS, until
@@ -65,3 +67,16 @@ def until_ready(server: ServerProcess) -> None:
         except OSError as error:
             left = [str(error)]
         time.sleep(0.1 if left else 0)
+
+
+@contextmanager
+def started_with(server: ServerProcess, **settings: str) -> Generator[None]:
+    """Within the block the server runs with other settings; they hold until it is stopped."""
+    before = dict(server.settings)
+    server.stop()
+    server.settings |= settings
+    server.start()
+    try:
+        yield
+    finally:
+        server.settings = before

@@ -12,33 +12,39 @@ import secrets
 import shutil
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Thread
-from typing import Any
-
-from alembic.command import downgrade
-from sqlalchemy import create_engine
 
 from pipeline.segments import MAX_LIVE, live_segments
-from server.store import migrate
 from tests.docs.asking import (
     ask,
     ask_question,
     get,
+    started_with,
     until_counted,
     until_ready,
     until_unready,
+)
+from tests.docs.database_faults import (
+    database_damaged,
+    database_deleted,
+    database_gone,
+    database_lost,
+    database_old,
+    database_replaced,
+    no_documents,
+    on_postgresql,
+    postgresql_gone,
+    postgresql_is_new,
+    postgresql_locked,
 )
 from tests.docs.models import BREAKER_FAILURES, asking, embedding
 from tests.embedding_endpoint import embeds
 from tests.harness import ServerProcess, exchange, free_port
 from tests.mailbox import open_mailbox
 from tests.model_endpoint import ModelEndpoint, refuses, serving
-from tests.postgres import Postgres
 from tests.redis import redis_running
 from tests.visitors import Visitor, link_token
 from tests.waiting import until
@@ -61,83 +67,6 @@ def question(server: ServerProcess) -> Iterator[None]:
     """Nothing is wrong: a visitor asked something, and quotes this Reference ID."""
     ask_question(server, X_Request_ID=QUOTED)
     yield
-
-
-def database_gone(server: ServerProcess) -> Iterator[None]:
-    """The database's file is not where it was."""
-    file = server.folder / "var" / "chatkit.db"
-    away = file.with_suffix(".away")
-    file.rename(away)
-    until_unready(server, "database_disconnected")
-    yield
-    file.unlink(missing_ok=True)  # what a curious program may have made in its place
-    away.rename(file)
-
-
-def database_replaced(server: ServerProcess) -> Iterator[None]:
-    """Another file lies where the database's was."""
-    file = server.folder / "var" / "chatkit.db"
-    away = file.with_suffix(".away")
-    file.rename(away)
-    file.write_bytes(away.read_bytes())
-    until_unready(server, "database_disconnected")
-    yield
-    away.replace(file)
-
-
-def database_deleted(server: ServerProcess) -> Iterator[None]:
-    """The database's file was deleted while the server runs, which holds it still. Whoever rescues it finds what was written last."""
-    asked = json.loads(ask_question(server))
-    file = server.folder / "var" / "chatkit.db"
-    file.unlink()
-    until_unready(server, "database_disconnected")
-    yield
-    server.stop()
-    for end in ("", "-wal"):
-        (server.folder / f"rescued.db{end}").replace(file.with_name(f"chatkit.db{end}"))
-    server.start()
-    _remembers(server, asked)
-
-
-def database_lost(server: ServerProcess) -> Iterator[None]:
-    """The server is stopped, and of its database a backup is left. Whoever brings that back finds what was in it."""
-    asked = json.loads(ask_question(server))
-    done = server.command("server", "backup", "chatkit.backup")
-    assert done.returncode == 0, done.stderr.decode()
-    server.stop()
-    file = server.folder / "var" / "chatkit.db"
-    file.write_bytes(b"lost")
-    yield
-    server.start()
-    _remembers(server, asked)
-
-
-def _remembers(server: ServerProcess, asked: dict[str, Any]) -> None:
-    """What was answered is kept for who asked it."""
-    told = ask(server, "/api/v1/conversations", "GET", Authorization=f"Bearer {asked['session']['token']}")
-    assert asked["conversation_id"] in told.decode(), "what was kept is there again"
-
-
-def database_old(server: ServerProcess) -> Iterator[None]:
-    """The server is stopped, and its database has the shape that the version before this one gave it."""
-    server.stop()
-    older = migrate.configuration()
-    engine = create_engine(f"sqlite:///{server.folder / 'var' / 'chatkit.db'}")
-    with engine.begin() as connection:
-        older.attributes["connection"] = connection
-        downgrade(older, "-1")
-    engine.dispose()
-    yield
-
-
-def database_damaged(server: ServerProcess) -> Iterator[None]:
-    """The server is stopped, and the beginning of its database is not a database's."""
-    server.stop()
-    file = server.folder / "var" / "chatkit.db"
-    whole = file.read_bytes()
-    file.write_bytes(b"\0" * 4096 + whole[4096:])
-    yield
-    file.write_bytes(whole)
 
 
 def log_not_writable(server: ServerProcess) -> Iterator[None]:
@@ -202,7 +131,7 @@ def killed_on_a_full_disk(server: ServerProcess) -> Iterator[None]:
 
 def burst_on_a_full_disk(server: ServerProcess) -> Iterator[None]:
     """A small ring, a disk that takes nothing, and more visitors than the ring has room for. Then there is room again."""
-    with _started_with(server, LOG_RING_BYTES="65536"):
+    with started_with(server, LOG_RING_BYTES="65536"):
         with _nothing_written(server):
             for _ in range(300):
                 get(server, "/no-such-page")
@@ -212,14 +141,14 @@ def burst_on_a_full_disk(server: ServerProcess) -> Iterator[None]:
 
 def two_workers(server: ServerProcess) -> Iterator[None]:
     """Nothing is wrong: the server has two workers."""
-    with _started_with(server, WORKERS="2"):
+    with started_with(server, WORKERS="2"):
         server.wait_for("server_started", 2, workers=2)
         yield
 
 
 def worker_killed(server: ServerProcess) -> Iterator[None]:
     """One of two workers was killed, and replaced."""
-    with _started_with(server, WORKERS="2"):
+    with started_with(server, WORKERS="2"):
         server.wait_for("server_started", 2, workers=2)
         os.kill(server.events("segment_opened")[-1]["pid"], signal.SIGKILL)
         server.wait_for("worker_died")
@@ -229,7 +158,7 @@ def worker_killed(server: ServerProcess) -> Iterator[None]:
 
 def too_many_segments(server: ServerProcess) -> Iterator[None]:
     """Segments are so small, and visitors so many, that there are fifty before the first may go to the archive."""
-    with _started_with(server, LOG_SEGMENT_BYTES="4096"):
+    with started_with(server, LOG_SEGMENT_BYTES="4096"):
         for _ in range(4000):
             get(server, "/no-such-page")
             if len(live_segments(server.log_dir)) == MAX_LIVE:
@@ -319,7 +248,7 @@ def garbage(server: ServerProcess) -> Iterator[None]:
 
 def rate_limited(server: ServerProcess) -> Iterator[None]:
     """Somebody asked twelve times in a moment, somebody else once."""
-    with _started_with(server, RATE_LIMITS="true", TRUSTED_PROXIES="127.0.0.1"):
+    with started_with(server, RATE_LIMITS="true", TRUSTED_PROXIES="127.0.0.1"):
         for address in ["203.0.113.7"] * 12 + ["203.0.113.8"]:
             ask_question(server, X_Forwarded_For=address, User_Agent="python-requests/2.32")
         server.wait_for("http_request", 2, status=429)
@@ -330,7 +259,7 @@ def redis(server: ServerProcess) -> Iterator[None]:
     """Nothing is wrong: two workers count together in a Redis, and somebody asked twelve times."""
     with (
         redis_running() as process,
-        _started_with(server, WORKERS="2", RATE_LIMITS="true", REDIS_URL=process.url),
+        started_with(server, WORKERS="2", RATE_LIMITS="true", REDIS_URL=process.url),
     ):
         server.wait_for("server_started", 2, workers=2)
         for _ in range(12):
@@ -341,7 +270,7 @@ def redis(server: ServerProcess) -> Iterator[None]:
 
 def redis_away(server: ServerProcess) -> Iterator[None]:
     """Redis was killed, and then somebody asked."""
-    with redis_running() as process, _started_with(server, RATE_LIMITS="true", REDIS_URL=process.url):
+    with redis_running() as process, started_with(server, RATE_LIMITS="true", REDIS_URL=process.url):
         ask_question(server)
         process.kill()
         ask_question(server)
@@ -351,7 +280,7 @@ def redis_away(server: ServerProcess) -> Iterator[None]:
 
 def overloaded(server: ServerProcess) -> Iterator[None]:
     """Many ask at once, and the server answers few at a time."""
-    with _started_with(server, CHAT_INFLIGHT="1"):
+    with started_with(server, CHAT_INFLIGHT="1"):
         while not server.events("overload_began"):
             with ThreadPoolExecutor(16) as crowd:
                 list(crowd.map(lambda _: ask_question(server), range(32)))
@@ -392,18 +321,9 @@ def signed_in(server: ServerProcess) -> Iterator[None]:
     assert visitor.get("/auth/session-check").json()["state"] == "expired"
 
 
-def no_documents(server: ServerProcess) -> Iterator[None]:
-    """Nothing has been ingested."""
-    server.stop()
-    for name in ("chatkit.db", "chatkit.db-wal", "chatkit.db-shm"):
-        (server.folder / "var" / name).unlink(missing_ok=True)
-    server.start()
-    yield
-
-
 def mail_server_gone(server: ServerProcess) -> Iterator[None]:
     """Nobody listens where the mail server should be, and somebody waits for a letter."""
-    with _started_with(server, **_mail_server(free_port())):
+    with started_with(server, **_mail_server(free_port())):
         _ask_for_a_letter(server)
         server.wait_for("email_delayed")
         yield
@@ -411,7 +331,7 @@ def mail_server_gone(server: ServerProcess) -> Iterator[None]:
 
 def mailbox_unknown(server: ServerProcess) -> Iterator[None]:
     """The mail server knows no mailbox of that name."""
-    with open_mailbox() as mailbox, _started_with(server, **_mail_server(mailbox.port)):
+    with open_mailbox() as mailbox, started_with(server, **_mail_server(mailbox.port)):
         mailbox.does = {"rcpt": "550 5.1.1 No such mailbox"}
         _ask_for_a_letter(server)
         server.wait_for("email_given_up")
@@ -422,96 +342,16 @@ def mailbox_unknown(server: ServerProcess) -> Iterator[None]:
         yield
 
 
-def on_postgresql(server: ServerProcess) -> Iterator[None]:
-    """Nothing is wrong: the documents are in PostgreSQL, which the reader may also ask as its superuser."""
-    with _documents_in_postgresql(server):
-        yield
-
-
-def postgresql_gone(server: ServerProcess) -> Iterator[None]:
-    """The documents are in PostgreSQL, and that was stopped."""
-    with _documents_in_postgresql(server) as database:
-        database.stop()
-        until_unready(server, "database_disconnected")
-        yield
-        database.start()
-        until_ready(server)
-
-
-def postgresql_locked(server: ServerProcess) -> Iterator[None]:
-    """The documents are in PostgreSQL, where somebody has locked them in a transaction that does not end, and a question waits."""
-    with _documents_in_postgresql(server) as database:
-        held = subprocess.Popen(
-            [
-                "psql",
-                server.settings["DATABASE_URL"],
-                "-c",
-                "BEGIN; LOCK TABLE documents; SELECT pg_sleep(600)",
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        waits = "SELECT count(*) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"
-        asks = Thread(target=_ask_until, args=(server, held))
-        asks.start()
-        until(lambda: database.psql(waits) != "0", "somebody waits for the lock")
-        yield
-        held.kill()
-        held.wait()
-        asks.join()
-
-
-def _ask_until(server: ServerProcess, ended: "subprocess.Popen[bytes]") -> None:
-    """Ask again and again, so that there is always a question that waits."""
-    while ended.poll() is None:
-        ask(
-            server,
-            "/api/v1/chat",
-            "POST",
-            b'{"message": "When does the office open?"}',
-            Content_Type="application/json",
-        )
-
-
-def postgresql_is_new(server: ServerProcess) -> Iterator[None]:
-    """PostgreSQL has been installed, and nothing is in it yet; the reader is its superuser."""
-    database = Postgres().start()
-    database.psql("DROP ROLE chatkit")
-    server.settings |= database.superuser()
-    try:
-        yield
-    finally:
-        for name in database.superuser():
-            del server.settings[name]
-        database.close()
-
-
-@contextmanager
-def _documents_in_postgresql(server: ServerProcess) -> Generator[Postgres]:
-    """Within the block the server is on a PostgreSQL of its own that holds the reader's handbook."""
-    database = Postgres().start()
-    try:
-        url = database.url(database.database())
-        with _started_with(server, DATABASE_URL=url, **database.superuser()):
-            done = server.command("server", "ingest", "handbook")
-            assert done.returncode == 0, done.stderr
-            yield database
-            server.stop()
-        server.start()
-    finally:
-        database.close()
-
-
 def with_a_model(server: ServerProcess) -> Iterator[None]:
     """Nothing is wrong: answers are written by a language model, and a visitor has asked."""
-    with serving() as model, _started_with(server, **asking(model)):
+    with serving() as model, started_with(server, **asking(model)):
         ask_question(server, X_Request_ID=QUOTED)
         yield
 
 
 def model_down(server: ServerProcess) -> Iterator[None]:
     """The language model answers 503, whoever asks; visitors asked until it was left alone, and then once more."""
-    with serving() as model, _started_with(server, **asking(model)):
+    with serving() as model, started_with(server, **asking(model)):
         model.usually = refuses(503, Retry_After="60")
         for _ in range(BREAKER_FAILURES + 1):
             ask_question(server, X_Request_ID=QUOTED)
@@ -580,7 +420,7 @@ def provider_away(server: ServerProcess) -> Iterator[None]:
         "CLIENT_ID": "chatkit",
         "CLIENT_SECRET": "s3cret",
     }
-    with _started_with(server, **{f"OAUTH_OIDC_{name}": value for name, value in settings.items()}):
+    with started_with(server, **{f"OAUTH_OIDC_{name}": value for name, value in settings.items()}):
         yield
 
 
@@ -663,19 +503,6 @@ def _mail_server(port: int) -> dict[str, str]:
 def _ask_for_a_letter(server: ServerProcess) -> None:
     done = server.command("server", "mail", "ada@example.com")
     assert done.returncode == 0, done.stderr.decode()
-
-
-@contextmanager
-def _started_with(server: ServerProcess, **settings: str) -> Generator[None]:
-    """Within the block the server runs with other settings; they hold until it is stopped."""
-    before = dict(server.settings)
-    server.stop()
-    server.settings |= settings
-    server.start()
-    try:
-        yield
-    finally:
-        server.settings = before
 
 
 @contextmanager

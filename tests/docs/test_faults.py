@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.docs import asking, faults
+from tests.docs import asking, database_faults, faults
 from tests.harness import ServerProcess
 
 
@@ -18,7 +18,7 @@ def test_a_fault_that_is_not_undone_is_noticed(
     server: ServerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forgotten(server: ServerProcess) -> Iterator[None]:
-        undoing = faults.database_gone(server)
+        undoing = database_faults.database_gone(server)
         next(undoing)
         yield
 
